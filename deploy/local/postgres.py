@@ -106,12 +106,19 @@ def _execute_when_unused(connection: psycopg.Connection, statement: sql.Composed
 class PostgresServer:
     """A server whose data and port survive restarts. Raises RuntimeError when it does not start.
 
-    ``authority``: encrypts all connections, with the certificate that it issued for "postgres".
+    ``authority``: encrypts all connections, with the certificate that it issued for "postgres". ``environment``: more
+    variables of the server.
     """
 
-    def __init__(self, folder: Path, authority: CertificateAuthority | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        authority: CertificateAuthority | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self.authority = authority
+        self.environment = environment
         self.password_file = folder.with_name(f"{folder.name}-{USER}.pgpass")
 
     @property
@@ -137,6 +144,7 @@ class PostgresServer:
             "60",
             "-w",
             "start",
+            environment=self.environment,
         )
 
     def stop(self) -> None:

@@ -9,9 +9,9 @@ import httpx
 
 from tests.system.faults import log_reader, readers
 from tests.system.faults.checker.observations import Run, TopicRecord
+from tests.system.faults.course_load import SECRET, tenant_canary
 from tests.system.faults.http_load import HttpLoad
 from tests.system.faults.installation import Installation
-from tests.system.faults.load import SECRET, tenant_canary
 
 STATES_MAX = 60
 
@@ -32,6 +32,7 @@ def collect(installation: Installation, http: HttpLoad | None = None) -> Run:
         events=log_reader.read_events(url),
         verdicts=log_reader.read_verdicts(url),
         dead_letters=log_reader.read_dead_letters(url),
+        schedules=log_reader.read_schedules(url),
         snapshots=[*installation.snapshots, installation.take_snapshot("end")],
         states={} if http is None else read_states(http),
         texts=read_texts(installation),

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from tests.system.faults.course_load import CourseLoad, Json
 from tests.system.faults.installation import wait_until
-from tests.system.faults.load import PROBE_SECONDS_MAX, CourseLoad, Json, Load
+from tests.system.faults.load import PROBE_SECONDS_MAX, Load
 
 COURSES = 12
 FIRST_COURSE = 500

@@ -82,14 +82,16 @@ class FaultRun:
         self._seed = seed
 
     @contextlib.contextmanager
-    def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2, rate: float = RATE) -> Iterator[None]:
+    def under_load(
+        self, handlers: int = 3, relays: int = 2, gateways: int = 2, schedulers: int = 2, rate: float = RATE
+    ) -> Iterator[None]:
         """Run the installation that most cells share; at the end let it settle and check it.
 
         ``rate``: commands a second over Kafka.
         """
         started_at = time.monotonic()
         with self.new_installation("shared") as self.installation:
-            self.installation.start(handlers, relays, gateways)
+            self.installation.start(handlers, relays, gateways, schedulers)
             self.load = Load(self.installation, self._seed, rate)
             self.http = HttpLoad(self.load, self._seed)
             sampler = Sampler(self.installation)

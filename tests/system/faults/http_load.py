@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import httpx
 
 from tests.fixtures.process_runner import Process
+from tests.system.faults.course_load import AUDITOR, FIRST_STUDENT, SECOND_TA, STUDENTS, CourseLoad, Json
 from tests.system.faults.installation import Installation
-from tests.system.faults.load import AUDITOR, FIRST_STUDENT, SECOND_TA, STUDENTS, CourseLoad, Json, Load
+from tests.system.faults.load import Load
 
 PAUSE_SECONDS = 0.4
 TIMEOUT_SECONDS = 20

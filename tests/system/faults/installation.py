@@ -115,9 +115,10 @@ class Installation:
         self.processes.append(process)
         return process
 
-    def start(self, handlers: int = 3, relays: int = 2, gateways: int = 2) -> None:
+    def start(self, handlers: int = 3, relays: int = 2, gateways: int = 2, schedulers: int = 0) -> None:
         """Start a number of processes of each kind, and wait until all are ready."""
-        for name, count in (("handler", handlers), ("relay", relays), ("gateway", gateways)):
+        counts = {"handler": handlers, "relay": relays, "gateway": gateways, "scheduler": schedulers}
+        for name, count in counts.items():
             for _ in range(count):
                 self.add(name).start()
         self.wait_until_ready()
@@ -179,7 +180,9 @@ class Installation:
         return snapshot
 
     def is_settled(self) -> bool:
-        """Return whether each command record has an outcome, and the reader has every record of the log."""
+        """Return whether each schedule has fired, each command has an outcome, and the reader has the whole log."""
+        if self.of("scheduler") and log_reader.count_undecided_schedules(self.database_url):
+            return False
         commands = readers.read_end_offsets(self.bootstrap, self.prefix, ["commands"])["commands"]
         expected = log_reader.count_rows(self.database_url)
         assert self.reader is not None

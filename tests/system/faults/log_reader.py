@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
-from tests.system.faults.checker.observations import LogDeadLetter, LogEvent, LogVerdict, Snapshot
+from services.moderation.schedule import publication_command_id
+from tests.system.faults.checker.observations import LogDeadLetter, LogEvent, LogSchedule, LogVerdict, Snapshot
 
 CONNECT_SECONDS_MAX = 5
 EVENTS = """
@@ -19,6 +21,19 @@ select c.shard, c.number, c.source, c.partition, c."offset", c.root_account, c.c
 from decided_command c join verdict_body b using (recorded_at, shard, number) order by c.shard, c.number
 """
 DEAD_LETTERS = 'select shard, number, source, partition, "offset", reason from dead_letter order by shard, number'
+# With each the next event that ended it, and the first event of its stream, whose metadata hold the secret.
+SCHEDULES = """
+select s.assignment, e.data->'payload'->>'schedule_id', e.data->'payload'->>'publish_at', f.metadata->>'secret',
+       l.metadata->>'command_id', l.type
+from event e join stream s on s.number = e.stream join event f on f.stream = e.stream and f.version = 1
+left join lateral (
+    select n.type, n.metadata from event n where n.stream = e.stream and n.version > e.version
+    and n.type in ('publication_scheduled', 'publication_schedule_cancelled', 'grades_posted')
+    order by n.version limit 1
+) l on true
+where e.type = 'publication_scheduled' order by e.shard, e.position
+"""
+DECIDED = "select command_id::text from decided_command where first and command_id::text in ('{}')"
 DIGESTS = {
     "event": "select shard, md5(t::text) from event t order by shard, position",
     "decided_command": "select shard, md5(t::text) from decided_command t order by shard, number",
@@ -78,6 +93,22 @@ def read_verdicts(url: str) -> list[LogVerdict]:
 
 def read_dead_letters(url: str) -> list[LogDeadLetter]:
     return [LogDeadLetter(*row) for row in fetch(url, DEAD_LETTERS)]
+
+
+def read_schedules(url: str) -> list[LogSchedule]:
+    schedules = []
+    for assignment, schedule_id, publish_at, secret, ended_by, ended_as in fetch(url, SCHEDULES):
+        due_at = datetime.fromisoformat(publish_at).timestamp()
+        publication_id = publication_command_id(bytes.fromhex(secret), schedule_id)
+        schedules.append(LogSchedule(assignment, schedule_id, due_at, publication_id, ended_by, ended_as))
+    return schedules
+
+
+def count_undecided_schedules(url: str) -> int:
+    """Return how many schedules are in force and have not been sent and decided."""
+    in_force = {schedule.publication_id for schedule in read_schedules(url) if schedule.ended_by is None}
+    decided = fetch(url, DECIDED.format("', '".join(in_force))) if in_force else []
+    return len(in_force - {command_id for (command_id,) in decided})
 
 
 def take_snapshot(url: str, name: str) -> Snapshot:

@@ -1,4 +1,4 @@
-"""The checker finds each of six sabotages of the service by a run, and no violation in the unmodified service."""
+"""The checker finds each of eight sabotages of the service by a run, and no violation in the unmodified service."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +19,8 @@ SCENES: dict[str, tuple[Callable[[Scene], None], set[str]]] = {
     "fencing": (scenes.take_over_from_a_late_relay, {"I2", "I4"}),
     "lock": (scenes.publish_for_a_while, {"I16"}),
     "offset": (scenes.restart_in_a_batch, {"I1"}),
+    "due time": (scenes.publish_at_a_set_time, {"I17"}),
+    "publication id": (scenes.publish_at_a_set_time, {"I17"}),
 }
 KEEP_WAL_IN_MEMORY = "wal_writer_delay = 10s\nwal_writer_flush_after = 1GB\n"
 

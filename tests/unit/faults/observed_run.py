@@ -1,16 +1,29 @@
-"""Build what a faultless run would have observed: two tenants, a publication, a duplicate, a refusal, a dead letter."""
+"""Build what a faultless run would have observed.
+
+Two tenants, a publication, one at a set time, a duplicate, a refusal, a dead letter.
+"""
 
 import hashlib
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.system.faults.checker.observations import LogDeadLetter, LogEvent, LogVerdict, Run, Snapshot, TopicRecord
+from tests.system.faults.checker.observations import (
+    LogDeadLetter,
+    LogEvent,
+    LogSchedule,
+    LogVerdict,
+    Run,
+    Snapshot,
+    TopicRecord,
+)
 
 Json = dict[str, Any]
 STUDENTS = (31, 32, 33)
 CANARIES = {"1": ["canary-of-1"], "2": ["canary-of-2"]}
 SECRET = "comment-that-no-log-has"
+START = datetime(2026, 1, 31, tzinfo=UTC)
 
 
 class ObservedRun:
@@ -31,11 +44,17 @@ class ObservedRun:
         *,
         reason: str | None = None,
         duplicate: bool = False,
+        assignment: int | None = None,
+        schedule_id: str | None = None,
     ) -> None:
-        """Add a command that is sent, acknowledged, decided and published; ``events``: type and payload of each."""
-        run, assignment = self.run, root_account * 1000
+        """Add a command that is sent, acknowledged, decided and published; ``events``: type and payload of each.
+
+        ``schedule_id``: a publication names it. Decisions are some seconds apart.
+        """
+        run, assignment = self.run, assignment or root_account * 1000
         offset = self._next("offset", shard)
-        run.commands.append(TopicRecord("commands", shard, offset - 1, "1", name, {}))
+        text = name if schedule_id is None else json.dumps({"command_id": name, "data": {"schedule_id": schedule_id}})
+        run.commands.append(TopicRecord("commands", shard, offset - 1, "1", text, {}))
         self._line("sent", command_id=name)
         self._line("acknowledged", command_id=name, partition=shard, offset=offset - 1)
         transaction = str(self._next("transaction"))
@@ -63,7 +82,7 @@ class ObservedRun:
         body = {
             "command_id": name, "status": "rejected" if reason else "accepted", "reason": reason, "course_id": shard,
             "events": self._events_of(name) if duplicate else len(events), "duplicate": duplicate,
-            "text": CANARIES[str(root_account)][0],
+            "decided_at": (START + timedelta(seconds=self._clock)).isoformat(), "text": CANARIES[str(root_account)][0],
         }  # fmt: skip
         number = self._next("verdict", shard)
         ce_id, first = f"verdict-{shard}-{number}", not duplicate
@@ -81,6 +100,13 @@ class ObservedRun:
         headers = {"original_partition": str(shard), "original_offset": str(offset)}
         for reader in self.run.readers.values():
             reader.setdefault("dead-letters", []).append(TopicRecord("dead-letters", shard, 0, None, "{", headers))
+
+    def schedule(self, name: str, root_account: int, shard: int, assignment: int, publication: str | None) -> None:
+        """Add a schedule for a second later; the next event of its stream is to be the publication, if any."""
+        self.command(name, root_account, shard, [("publication_scheduled", {})], assignment=assignment)
+        publish_at = (START + timedelta(seconds=self._clock + 1)).timestamp()
+        publication_id, ended_as = f"fires {name}", None if publication is None else "grades_posted"
+        self.run.schedules.append(LogSchedule(assignment, name, publish_at, publication_id, publication, ended_as))
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot of the log as it is now."""
@@ -142,6 +168,13 @@ def clean_run() -> Run:
         ("grade_published", {"student_id": student, "score": [None, 7], "grade": [None, "7"]}) for student in STUDENTS
     ]
     observed.command("publish", 1, 3, [*published, ("grades_posted", {"grades_published_at": [None, "now"]})])
+    observed.schedule("schedule", 1, 3, 1500, "fires schedule")
+    posted = [("grades_posted", {"grades_published_at": [None, "later"]})]
+    observed.command("fires schedule", 1, 3, posted, assignment=1500, schedule_id="schedule")
+    observed.schedule("refused schedule", 1, 3, 1600, None)
+    observed.command(
+        "fires refused schedule", 1, 3, reason="unauthorized", assignment=1600, schedule_id="refused schedule"
+    )
     observed.command("other tenant", 2, 4, [("assignment_created", {"name": "canary-of-2"})])
     observed.snapshot("end")
     grades = [

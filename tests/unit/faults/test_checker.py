@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.system.faults.checker import check
-from tests.system.faults.checker.observations import Run, Snapshot, TopicRecord
+from tests.system.faults.checker.observations import LogSchedule, Run, Snapshot, TopicRecord
 from tests.unit.faults.observed_run import SECRET, clean_run
 
 Plant = Callable[[Run], None]
@@ -97,6 +97,35 @@ def log_a_token(run: Run) -> None:
     run.texts["relay-1.log"] = ["request with Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIyMSJ9.c2lnbmF0dXJl"]
 
 
+def the_schedule(run: Run) -> LogSchedule:
+    return next(schedule for schedule in run.schedules if schedule.schedule_id == "schedule")
+
+
+def change_the_schedule(run: Run, **changes: Any) -> None:
+    run.schedules = [replace(s, **changes) if s.schedule_id == "schedule" else s for s in run.schedules]
+
+
+def fire_early(run: Run) -> None:
+    change_the_schedule(run, publish_at=the_schedule(run).publish_at + 10)
+
+
+def fire_under_another_id(run: Run) -> None:
+    run.commands = [replace(record, value=record.value.replace("fires", "another")) for record in run.commands]
+
+
+def never_fire(run: Run) -> None:
+    refused = next(schedule for schedule in run.schedules if schedule.schedule_id == "refused schedule")
+    run.schedules.append(replace(refused, schedule_id="forgotten", publication_id="fires forgotten"))
+
+
+def fire_after_cancelling(run: Run) -> None:
+    change_the_schedule(run, ended_by="cancels", ended_as="publication_schedule_cancelled")
+
+
+def fire_without_publishing(run: Run) -> None:
+    change_the_schedule(run, ended_by=None, ended_as=None)
+
+
 PLANTED = {
     drop_a_record: {"I1", "I6"},
     repeat_a_record: {"I4"},
@@ -110,6 +139,11 @@ PLANTED = {
     change_an_id_in_a_replay: {"I7"},
     cross_the_tenants: {"I14"},
     log_a_token: {"I15"},
+    fire_early: {"I17"},
+    fire_under_another_id: {"I17"},
+    never_fire: {"I17"},
+    fire_after_cancelling: {"I17"},
+    fire_without_publishing: {"I17"},
 }
 
 
@@ -148,6 +182,16 @@ def acknowledge_without_outcome(run: Run) -> None:
 def publish_a_grade_again(run: Run) -> None:
     (last,) = (event for event in run.events if event.student == 33 and event.type == "grade_published")
     run.events[run.events.index(last)] = replace(last, student=32)
+
+
+def fire_twice(run: Run) -> None:
+    (fired,) = (row for row in run.verdicts if row.command_id == "fires schedule")
+    run.verdicts.append(replace(fired, number=99, ce_id="again", offset=50))
+
+
+def post_grades_twice(run: Run) -> None:
+    (posted,) = (event for event in run.events if event.command_id == "fires schedule")
+    run.events.append(replace(posted, position=99, version=99, command_id="posts again"))
 
 
 def decide_otherwise(run: Run) -> None:
@@ -197,6 +241,8 @@ MORE = {
     log_a_comment: "I15",
     use_too_much_memory: "I16",
     fence_again_and_again: "I16",
+    fire_twice: "I17",
+    post_grades_twice: "I17",
 }
 
 
@@ -205,6 +251,15 @@ def test_each_invariant_has_a_fault_that_breaks_it(plant: Plant, invariant: str)
     run = clean_run()
     plant(run)
     assert invariant in find(run)
+
+
+def test_acknowledgement_without_an_offset_is_found_by_its_command() -> None:
+    run = clean_run()
+    retried = next(line for line in run.lines("acknowledged") if line["command_id"] == "publish")
+    retried["offset"] = None
+    assert check(run) == []
+    retried["command_id"] = "lost"
+    assert find(run) == {"I1"}
 
 
 def test_faultless_run_has_no_violation(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.system.faults.fault_run import FaultRun
 
 KINDS = (
     "processes",
+    "schedulers",
     "brokers",
     "postgres",
     "disks",

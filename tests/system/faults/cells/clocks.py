@@ -23,22 +23,27 @@ def find_library() -> str:
     return library
 
 
-@cell()
-def jump_clock(run: FaultRun) -> None:
-    """The clock of a handler or of the active relay jumps by hours, back and forth, every other second."""
-    library = find_library()
-    process = run.chance.choice([run.choose("handler"), run.active_relay()])
-    offset = run.folder / "faketime"
-    offset.write_text("+0\n")
-    original = dict(process.environment)
-    run.installation.kill(process)
-    process.environment |= {
+def clock_settings(library: str, offset: Path) -> dict[str, str]:
+    """Return the environment of a process whose clock follows the offset in a file, within a second."""
+    return {
         "LD_PRELOAD": library,
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_CACHE_DURATION": "1",
         # Timers go on: the wall clock alone jumps.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+
+
+@cell()
+def jump_clock(run: FaultRun) -> None:
+    """The clock of a handler, relay or scheduler jumps by hours, back and forth, every other second."""
+    library = find_library()
+    process = run.chance.choice([run.choose("handler"), run.active_relay(), run.choose("scheduler")])
+    offset = run.folder / "faketime"
+    offset.write_text("+0\n")
+    original = dict(process.environment)
+    run.installation.kill(process)
+    process.environment |= clock_settings(library, offset)
     try:
         process.start()
         run.installation.wait_until_ready()

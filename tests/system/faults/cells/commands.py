@@ -3,9 +3,9 @@
 import itertools
 
 from tests.system.faults.cells import cell
+from tests.system.faults.course_load import FIRST_STUDENT, TEACHER, CourseLoad
 from tests.system.faults.fault_run import FaultRun
 from tests.system.faults.installation import wait_until
-from tests.system.faults.load import FIRST_STUDENT, TEACHER, CourseLoad
 
 STUDENTS = 2_000
 COMMANDS = 40

@@ -142,8 +142,8 @@ def rebalance(run: FaultRun) -> None:
 
 @cell(weight=3)
 def crash_at_boundary(run: FaultRun) -> None:
-    """A handler or the active relay ends at a random boundary to a server: just before a call, or just after it."""
-    process = run.chance.choice([run.choose("handler"), run.active_relay()])
+    """A handler, relay or scheduler ends at a random boundary to a server: just before a call, or just after it."""
+    process = run.chance.choice([run.choose("handler"), run.active_relay(), run.choose("scheduler")])
     point = run.chance.choice([name for name in BOUNDARIES if name.startswith(process.name)])
     moment, time_ = run.chance.choice(["before", "after"]), run.chance.randrange(1, 20)
     run.installation.kill(process)

@@ -5,7 +5,7 @@ The invariants are those of ``deploy/docs/faults.md``. Nothing here needs a serv
 
 from collections.abc import Callable, Iterator, Mapping
 
-from tests.system.faults.checker import client_checks, command_checks, log_checks, topic_checks
+from tests.system.faults.checker import client_checks, command_checks, log_checks, schedule_checks, topic_checks
 from tests.system.faults.checker.observations import Run, Violation
 
 CHECKS: Mapping[str, Callable[[Run], Iterator[Violation]]] = {
@@ -25,6 +25,7 @@ CHECKS: Mapping[str, Callable[[Run], Iterator[Violation]]] = {
     "I14": client_checks.check_tenants,
     "I15": client_checks.check_secrecy,
     "I16": client_checks.check_bounded,
+    "I17": schedule_checks.check_schedules,
 }
 
 

@@ -113,6 +113,22 @@ class LogDeadLetter:
         return self.source, self.partition, self.offset
 
 
+@dataclass(frozen=True, slots=True)
+class LogSchedule:
+    """A row of ``event`` that set the time of a publication, and what ended it; times in seconds since 1970.
+
+    ``publication_id``: of the command that publishes at that time. ``ended_by``: the command of the next event of the
+    stream that replaced, cancelled or published; None: it is still in force. ``ended_as``: the type of that event.
+    """
+
+    assignment: int
+    schedule_id: str
+    publish_at: float
+    publication_id: str
+    ended_by: str | None
+    ended_as: str | None
+
+
 Outcome = LogVerdict | LogDeadLetter
 
 
@@ -153,6 +169,7 @@ class Run:
     events: list[LogEvent] = field(default_factory=list)
     verdicts: list[LogVerdict] = field(default_factory=list)
     dead_letters: list[LogDeadLetter] = field(default_factory=list)
+    schedules: list[LogSchedule] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     states: dict[str, Json] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
@@ -196,6 +213,7 @@ class Run:
             events=[LogEvent(**row) for row in rows("events")],
             verdicts=[LogVerdict(**row) for row in rows("verdicts")],
             dead_letters=[LogDeadLetter(**row) for row in rows("dead_letters")],
+            schedules=[LogSchedule(**row) for row in rows("schedules")],
             snapshots=[Snapshot(**row) for row in rows("snapshots")],
             states=rows("states")[0],
             texts=rows("texts")[0],

@@ -1,4 +1,4 @@
-"""Sabotages of the service: each removes one of the six mechanisms that keep its promises.
+"""Sabotages of the service: each removes one of the eight mechanisms that keep its promises.
 
 They exist to test the checker, and only in processes that ``sabotages.start`` starts: production code has no switch
 for them. If the database guards the same promise too, ``SCHEMA`` removes that guard as well.
@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.commands import processor
-from services.eventlog import session
+from services.eventlog import schedules, session
 from services.eventlog.relay_leases import RelayLeases
 from services.handler import position_tracker
 from services.handler.consumer import CommandConsumer
@@ -21,6 +21,7 @@ from services.kafka import transactions
 from services.kafka.partitioning import group_by_partition
 from services.relay import publisher
 from services.relay.publisher import Publisher
+from services.scheduler import scheduler
 
 BEFORE_PUBLISHING_SECONDS = 3
 AFTER_COMMIT_SECONDS = 2
@@ -100,6 +101,16 @@ def commit_offsets_first() -> None:
     replace(PositionTracker, "_verify_beginnings", believe_kafka)
 
 
+def send_early() -> None:
+    """Disable the comparison with PostgreSQL's clock: a schedule is due as soon as the scheduler reads it."""
+    replace(scheduler, "split_due", lambda schedules, now: (list(schedules), []))
+
+
+def draw_publication_ids() -> None:
+    """Draw the id of a due publication at random: each time, and each scheduler, sends another command."""
+    replace(schedules, "publication_command_id", lambda secret, schedule_id: str(uuid.uuid4()))
+
+
 SABOTAGES: Mapping[str, Callable[[], None]] = {
     "deduplication": forget_command_ids,
     "watermark": ignore_watermarks,
@@ -107,4 +118,6 @@ SABOTAGES: Mapping[str, Callable[[], None]] = {
     "lock": take_no_lock,
     "durability": commit_without_waiting,
     "offset": commit_offsets_first,
+    "due time": send_early,
+    "publication id": draw_publication_ids,
 }

@@ -1,4 +1,4 @@
-"""Scenes in which a sabotage shows: short runs of one handler and two relays. Unharmed, the service passes them all."""
+"""Scenes in which a sabotage shows: short runs of one handler, two relays and a scheduler. Unharmed, all are passed."""
 
 import signal
 import time
@@ -14,19 +14,24 @@ from tests.system.faults import log_reader
 from tests.system.faults.checker import check
 from tests.system.faults.checker.observations import Limits, Violation
 from tests.system.faults.collect import collect
+from tests.system.faults.course_load import CourseLoad, Json
 from tests.system.faults.installation import Installation, wait_until
-from tests.system.faults.load import Json, Load
+from tests.system.faults.load import Load
 from tests.system.faults.sabotages import SCHEMA
 from tests.system.faults.sampler import Sampler
+from tests.system.faults.schedules import count_publications, schedule_publications
 
 START = "tests.system.faults.sabotages.start"
 FENCINGS_MAX = 3
 CRASHES_MAX = 3
 PUBLISHING_SECONDS = 15
+SCHEDULED_COURSE, SCHEDULES = 700, 3
+LEAD_SECONDS = 8
+"""A busy machine has decided the schedules by then."""
 
 
 class Scene:
-    """An installation with one handler and two relays, sabotaged or (None) as they are."""
+    """An installation with a handler, two relays and a scheduler, sabotaged or (None) as they are."""
 
     def __init__(self, installation: Installation, sabotage: str | None) -> None:
         self.installation = installation
@@ -34,8 +39,9 @@ class Scene:
         for statement in SCHEMA.get(sabotage or "", ()):
             log_reader.fetch(installation.database_url, statement)
         self.handler, *self.relays = (self._start(name) for name in ("handler", "relay", "relay"))
-        installation.wait_until_ready()
         self.load = Load(installation, 1, 100)
+        self._start("scheduler")
+        installation.wait_until_ready()
 
     def _start(self, name: str) -> Process:
         process = self.installation.add(name)
@@ -133,6 +139,13 @@ def restart_in_a_batch(scene: Scene) -> None:
     wait_until(lambda: scene.count_committed_offsets() > before, "offsets are committed")
     scene.restart_handler()
     scene.load.probe()
+
+
+def publish_at_a_set_time(scene: Scene) -> None:
+    """Schedule publications for some seconds ahead, and wait for them."""
+    course = CourseLoad(SCHEDULED_COURSE, scene.load.chance, scene.installation.verdicts)
+    scheduled = schedule_publications(scene.load, course, SCHEDULES, LEAD_SECONDS, 0.3)
+    wait_until(lambda: count_publications(scene.installation, course).keys() >= scheduled.keys(), "all are published")
 
 
 def crash_the_database(scene: Scene, server: PostgresServer) -> None:

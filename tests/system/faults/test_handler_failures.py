@@ -4,10 +4,8 @@ import asyncio
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
-import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -19,6 +17,8 @@ from services.kafka.partitioning import SHARD_COUNT, get_course_shard
 from tests.fixtures.canvas.adapter import World
 from tests.fixtures.fault_helpers import (
     BackgroundSender,
+    Connection,
+    connected,
     count_rows,
     course_commands,
     send_all,
@@ -31,15 +31,6 @@ from tests.fixtures.system import System
 # An offset commit in flight when the handler was stopped arrives within this many polls.
 POLLS = 20
 LOCKED = SHARD_COUNT - 1
-
-
-@asynccontextmanager
-async def connected(system: System) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    connection = await asyncpg.connect(system.database_url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def count_uncommitted(system: System, admin: AIOKafkaAdminClient) -> int:
@@ -104,7 +95,7 @@ async def test_graceful_shutdown_commits_the_offsets_of_all_processed_records(sy
         await admin.close()
 
 
-async def wait_for_blocked_append(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+async def wait_for_blocked_append(connection: Connection) -> int:
     """Return the pid of the handler's backend, once its append waits for a lock."""
     waiting = (
         "select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"

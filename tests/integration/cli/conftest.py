@@ -42,6 +42,7 @@ class CommandLine:
     environment: dict[str, str]
 
     async def run(self, *arguments: str, **settings: str) -> CommandResult:
+        """Run a command in a process of its own: for claims about the process, its imports and its logs."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -14,7 +14,7 @@ from tests.integration.cli.conftest import CommandLine, GradedCourse
 
 
 async def test_agreement_is_printed_as_text_json_and_csv(cli: CommandLine, graded_course: GradedCourse) -> None:
-    text = await cli.run("agreement", graded_course.assignment_id, "--tolerance", "2")
+    text = await cli.run_in_process("agreement", graded_course.assignment_id, "--tolerance", "2")
     document = await cli.run_in_process("agreement", graded_course.assignment_id, "--json")
     csv = await cli.run_in_process("agreement", graded_course.assignment_id, "--csv")
     before = await cli.run_in_process("agreement", graded_course.assignment_id, "--version", "1")

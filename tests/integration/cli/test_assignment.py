@@ -14,7 +14,7 @@ async def test_verdict_command_shows_the_verdict_and_its_events(cli: CommandLine
     refused = next(v for v in graded_course.verdicts if v["reason"] == "selection_required")
 
     text, document, bad = await asyncio.gather(
-        cli.run("verdict", published["command_id"]),
+        cli.run_in_process("verdict", published["command_id"]),
         cli.run_in_process("verdict", published["command_id"].upper(), "--json"),
         cli.run_in_process("verdict", refused["command_id"]),
     )
@@ -43,7 +43,7 @@ async def test_state_command_shows_current_and_earlier_versions(cli: CommandLine
     before = str(selected["stream_version"])
 
     text, now, then, that_time, beyond = await asyncio.gather(
-        cli.run("state", graded_course.assignment_id),
+        cli.run_in_process("state", graded_course.assignment_id),
         cli.run_in_process("state", graded_course.assignment_id, "--json"),
         cli.run_in_process("state", graded_course.assignment_id, "--version", before, "--json"),
         cli.run_in_process("state", graded_course.assignment_id, "--at", selected["decided_at"], "--json"),
@@ -70,7 +70,7 @@ async def test_state_command_shows_current_and_earlier_versions(cli: CommandLine
 
 async def test_history_command_pages_through_events(cli: CommandLine, graded_course: GradedCourse) -> None:
     text, first, rest = await asyncio.gather(
-        cli.run("history", graded_course.assignment_id),
+        cli.run_in_process("history", graded_course.assignment_id),
         cli.run_in_process("history", graded_course.assignment_id, "--limit", "2", "--json"),
         cli.run_in_process("history", graded_course.assignment_id, "--after", "2", "--json"),
     )

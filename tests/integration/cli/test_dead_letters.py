@@ -63,7 +63,7 @@ async def test_dead_letters_are_listed_and_shown_without_content(dead_letter_cli
     cause, ids = await dead_letter_cli.create_dead_letters(b"{", json.dumps({"comment": SECRET}).encode())
     listed, text, shown, unknown = await asyncio.gather(
         dead_letter_cli.operator.run_in_process("dead-letters", "list", "--cause", cause, "--limit", "1", "--json"),
-        dead_letter_cli.operator.run("dead-letters", "list", "--cause", cause),
+        dead_letter_cli.operator.run_in_process("dead-letters", "list", "--cause", cause),
         dead_letter_cli.operator.run_in_process("dead-letters", "show", ids[1]),
         dead_letter_cli.operator.run_in_process("dead-letters", "show", "5-999999"),
     )
@@ -88,7 +88,7 @@ async def test_dry_run_prints_each_outcome_and_writes_no_rows(dead_letter_cli: D
     before = await dead_letter_cli.count_rows()
 
     group, one = await asyncio.gather(
-        dead_letter_cli.operator.run("dead-letters", "dry-run", "--cause", cause, "--json"),
+        dead_letter_cli.operator.run_in_process("dead-letters", "dry-run", "--cause", cause, "--json"),
         dead_letter_cli.operator.run_in_process("dead-letters", "dry-run", ids[0]),
     )
 
@@ -108,7 +108,7 @@ async def test_group_is_redriven_once_and_user_and_reason_are_recorded(dead_lett
     redrive = ("dead-letters", "redrive", "--cause", cause, "--reason", REASON, *WAIT)
 
     unconfirmed = await dead_letter_cli.operator.run_in_process(*redrive)
-    done = await dead_letter_cli.operator.run(*redrive, "--yes", "--json")
+    done = await dead_letter_cli.operator.run_in_process(*redrive, "--yes", "--json")
     again = await dead_letter_cli.operator.run_in_process(*redrive, "--yes")
 
     assert (unconfirmed.exit_code, unconfirmed.stderr) == (
@@ -144,7 +144,9 @@ async def test_repeated_dead_letter_sets_exit_code_1_and_can_be_discarded(dead_l
     twice = await dead_letter_cli.operator.run_in_process("dead-letters", "discard", ids[0], "--reason", REASON)
     _, others = await dead_letter_cli.create_dead_letters(SECRET.encode())
     revealed = await dead_letter_cli.operator.run_in_process("dead-letters", "reveal", others[0], "--reason", REASON)
-    discarded = await dead_letter_cli.operator.run("dead-letters", "discard", others[0], "--reason", REASON, "--json")
+    discarded = await dead_letter_cli.operator.run_in_process(
+        "dead-letters", "discard", others[0], "--reason", REASON, "--json"
+    )
 
     assert redriven.exit_code == 1
     assert redriven.stdout.startswith("1 dead letter again. Action ")

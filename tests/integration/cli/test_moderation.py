@@ -59,7 +59,7 @@ async def test_a_moderator_tries_a_policy_adjudicates_plans_publishes_and_explai
     assert (done.exit_code, "7.5" in done.stdout) == (0, True)
 
     planned = await moderator.run_in_process("plan", essay, "--json")
-    shown = await moderator.run("plan", essay)
+    shown = await moderator.run_in_process("plan", essay)
     assert (planned.exit_code, shown.exit_code) == (0, 0)
     assert all(word in shown.stdout for word in ("– → 7.5", "adjudication", planned.json()["digest"]))
     stale = await moderator.run_in_process("publish", essay, "--course", course, "--plan", f"sha256:{'0' * 64}")

@@ -25,7 +25,7 @@ async def test_idle_status_shows_no_backlog_and_counts_dead_letters(
         return None if is_waiting or status["problems"] else result
 
     document = await wait_until(read_idle_status, "nothing waits")
-    text = await cli.run("status")
+    text = await cli.run_in_process("status")
 
     connection = await asyncpg.connect(running_system.database_url)
     verdicts = await connection.fetchval("select count(*) from verdict")

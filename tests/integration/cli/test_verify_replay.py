@@ -14,7 +14,7 @@ async def test_verify_finds_no_fault_on_the_running_system(
     topic = f"{running_system.prefix}.live-events"
 
     text, document, missing, unnamed, elsewhere = await asyncio.gather(
-        cli.run("verify", topic),
+        cli.run_in_process("verify", topic),
         cli.run_in_process("verify", topic, "--json"),
         cli.run_in_process("verify", f"{running_system.prefix}.nothing", "--of", "events"),
         cli.run_in_process("verify", "--of", "events"),
@@ -41,7 +41,7 @@ async def test_replay_is_recorded_with_its_reason_and_resumes(
         await cli_by_role["viewer"].run_in_process(*command, why),
         await cli_by_role["operator"].run_in_process(*command, " "),
     ]
-    first = await cli_by_role["operator"].run(*command, why, "--json")
+    first = await cli_by_role["operator"].run_in_process(*command, why, "--json")
     again = await cli_by_role["operator"].run_in_process(*command, why)
     checked = await cli_by_role["operator"].run_in_process("verify", target, "--of", "live-events", *course)
     own = await cli_by_role["operator"].run_in_process(

@@ -119,7 +119,7 @@ async def graded_course(running_system: System) -> GradedCourse:
     publish: Json = {"do": "publish", "assignment": "a1", "actor": "fg"}
     commands = [command for step in [*steps, publish] for command in world.given(step)]
     commands.append(world.command("configure_assignment", {"name": HOSTILE}, "a1"))
-    verdicts = [await running_system.client.send_and_wait(command) for command in commands]
+    verdicts = await running_system.client.send_all_and_wait(commands)
     graded = next(v for v in reversed(verdicts) if v["type"] == "record_provisional_grade")
     world.grades["pg"] = int(graded["result"]["provisional_grade_id"])
     select: Json = {"do": "select", "assignment": "a1", "actor": "fg", "pg": "pg"}

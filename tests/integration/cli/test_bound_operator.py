@@ -35,10 +35,13 @@ def login_url(running_system: System) -> Iterator[str]:
 async def create_course_of_other_account(system: System) -> tuple[World, str]:
     """Create a course in OTHER_ACCOUNT; return it and the id of its last command."""
     world = World()
-    commands = [command for step in small_course_steps() for command in world.given(step)]
-    for command in commands:
-        verdict = await system.client.send_and_wait({**command, "root_account_id": str(OTHER_ACCOUNT)})
-        assert verdict["status"] == "accepted", verdict
+    commands = [
+        {**command, "root_account_id": str(OTHER_ACCOUNT)}
+        for step in small_course_steps()
+        for command in world.given(step)
+    ]
+    verdicts = await system.client.send_all_and_wait(commands)
+    assert {verdict["status"] for verdict in verdicts} == {"accepted"}, verdicts
     return world, commands[-1]["command_id"]
 
 

@@ -22,9 +22,8 @@ async def world(running_system: System) -> World:
     ]
     commands = [command for step in steps for command in world.given(step)]
     commands.append(world.command("configure_assignment", {"adjudication": {"result": "mean"}}, "a1"))
-    for command in commands:
-        verdict = await running_system.client.send_and_wait(command)
-        assert verdict["status"] == "accepted", verdict
+    verdicts = await running_system.client.send_all_and_wait(commands)
+    assert {verdict["status"] for verdict in verdicts} == {"accepted"}, verdicts
     return world
 
 

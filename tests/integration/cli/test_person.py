@@ -37,6 +37,7 @@ async def state_person(system: System, world: World) -> None:
             world.course_id,
         ),
     ]
+    commands = []
     for kind, data, assignment in facts:
         command: Json = {
             "command_id": str(uuid.uuid4()), "type": kind, "issued_at": "2026-01-31T12:00:00Z", "root_account_id": 1,
@@ -44,8 +45,9 @@ async def state_person(system: System, world: World) -> None:
         }  # fmt: skip
         if assignment is not None:
             command["assignment_id"] = str(assignment)
-        verdict = await system.client.send_and_wait(command)
-        assert verdict["status"] == "accepted", verdict
+        commands.append(command)
+    verdicts = await system.client.send_all_and_wait(commands)
+    assert {verdict["status"] for verdict in verdicts} == {"accepted"}, verdicts
 
 
 async def test_person_is_exported_erased_and_erased_again_after_a_restore(

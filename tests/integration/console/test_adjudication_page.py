@@ -16,8 +16,7 @@ WHAT_IF = "/adjudication?marks=2&result=highest&step=0.01&mode=half_up&otherwise
 async def marked_world(console: ConsoleClient, **settings: object) -> ModerationWorld:
     """s1 has 6 and 9, s2 has 5 and 6; two marks agree on their mean if they are at most 2 points apart."""
     world = await ModerationWorld.create(console, adjudication={"result": "mean", "within_points": "2"}, **settings)
-    for actor, student, score in (("ta1", "s1", 6), ("ta2", "s1", 9), ("ta1", "s2", 5), ("ta2", "s2", 6)):
-        await world.grade(actor, student, score)
+    await world.grade_all(("ta1", "s1", 6), ("ta2", "s1", 9), ("ta1", "s2", 5), ("ta2", "s2", 6))
     return world
 
 

@@ -30,8 +30,7 @@ BOTH = "moderation.viewer moderation.moderator"
 async def graded_world(console: ConsoleClient, **settings: object) -> ModerationWorld:
     """s1 has 6 and 9, s2 has 5; nothing is selected."""
     world = await ModerationWorld.create(console, **settings)
-    for actor, student, score in (("ta1", "s1", 6), ("ta2", "s1", 9), ("ta1", "s2", 5)):
-        await world.grade(actor, student, score)
+    await world.grade_all(("ta1", "s1", 6), ("ta2", "s1", 9), ("ta1", "s2", 5))
     return world
 
 

@@ -44,8 +44,7 @@ async def test_moderator_schedules_and_publishes_by_keyboard_and_sees_that_the_p
     console: ConsoleClient, open_page: OpenPage
 ) -> None:
     world = await ModerationWorld.create(console)
-    await world.grade("ta1", "s1", 6)
-    await world.grade("ta1", "s2", 8)
+    await world.grade_all(("ta1", "s1", 6), ("ta1", "s2", 8))
     at = datetime.now(UTC) + timedelta(hours=2)
     async with open_page(token=world.token("fg"), reduced_motion="reduce") as page:
         await expect(page.locator("h1")).to_have_text("Moderation")

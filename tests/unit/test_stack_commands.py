@@ -1,12 +1,8 @@
 """The stack's command line refuses what nothing knows, before it does anything."""
 
-import subprocess
-import sys
-
 import pytest
 
-from deploy.local import stack_keys
-from deploy.local.paths import ROOT
+from deploy.local import stack, stack_keys
 from services.console import roles
 
 
@@ -18,13 +14,14 @@ from services.console import roles
         (["foo"], "restart"),
     ],
 )
-def test_wrong_usage_exits_with_2_and_names_what_there_is(arguments: list[str], named: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.local.stack", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert named in done.stderr
+def test_wrong_usage_exits_with_2_and_names_what_there_is(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        stack.main(arguments)
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert named in printed.err
 
 
 def test_a_token_can_have_every_scope_that_opens_the_console() -> None:

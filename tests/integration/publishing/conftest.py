@@ -20,6 +20,7 @@ async def recorded_topics(
     """Record two courses with a publication each, forty more courses, and two unreadable records."""
     async for system in create_system(bootstrap, new_database(), tmp_path_factory.mktemp("recorded")):
         await run_workload(system)
+        await system.client.stop_reading()
         recording = RecordedTopics(system, {})
         for output in FEED_BY_TOPIC:
             recording.records[output] = await recording.read_topic(output)

@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=5, help="how often relays are killed inside a transaction")
+    parser.addoption("--kills", type=int, default=3, help="how often relays are killed inside a transaction")
     parser.addoption("--seasons", type=int, default=2, help="how many random seasons the console's numbers are held to")
     parser.addoption("--histories", type=int, default=200, help="how many random histories the rules are held to")
     parser.addoption("--seed", type=int, default=0, help="the seed of the first history; each has the next one")

@@ -23,6 +23,7 @@ from tests.integration.telemetry.test_json_logging import NAME, assert_no_conten
 
 SECONDS_MAX = 5
 ALIVE = (200, "live")
+POLL_SECONDS = 0.05
 STANDS_STILL_SECONDS = 20
 """So long the machine may do nothing for us."""
 
@@ -91,6 +92,7 @@ async def assert_health(processes: list[Process], status: int, reason: str) -> N
         )
         pages = [(process, await asyncio.to_thread(process.get_readiness)) for process in waiting]
         waiting = [process for process, (found, text) in pages if found != status or reason not in text]
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def test_outage_detection_timeouts_sum_to_less_than_five_seconds() -> None:

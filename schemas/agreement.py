@@ -26,88 +26,100 @@ Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
 
 class Figure(BaseModel):
-    """``count``: number of observations. If there is no value, ``value`` is null and ``reason`` states why."""
-
-    value: float | None
-    count: Count
-    reason: Reason | None
+    value: float | None = Field(description="the figure, rounded to 6 decimals; null if there is a reason")
+    count: Count = Field(description="number of observations that it was computed from")
+    reason: Reason | None = Field(description="why there is no value; null if there is one")
 
 
 class IntraclassCorrelation(BaseModel):
     """ICC(A,1) of McGraw and Wong 1996: two-way random effects, absolute agreement, of a single mark.
 
-    Shrout and Fleiss 1979 call it ICC(2,1). It is computed over the ``count`` submissions that all compared graders
-    marked. There is no value for fewer than three submissions, nor for complete/incomplete grading. ``interval`` is the
-    95 % confidence interval; it is also null if the graders differ by the same amount on every submission.
+    Shrout and Fleiss 1979 call it ICC(2,1). There is no value for fewer than three submissions, nor for
+    complete/incomplete grading.
     """
 
-    value: float | None
-    interval: Interval
-    count: Count
-    reason: IntraclassReason | None
+    value: float | None = Field(description="the correlation, at most 1; null if there is a reason")
+    interval: Interval = Field(
+        description="lower and upper limit of the 95 % confidence interval; null without a value, and if the graders "
+        "differ by the same amount on every submission"
+    )
+    count: Count = Field(description="number of submissions that all compared graders marked")
+    reason: IntraclassReason | None = Field(description="why there is no value; null if there is one")
 
 
 class Difference(BaseModel):
     """Signed differences in points."""
 
-    mean: Figure
-    standard_deviation: Figure
+    mean: Figure = Field(description="mean of the differences, in points")
+    standard_deviation: Figure = Field(description="sample standard deviation of the differences, in points")
 
 
 class Grader(BaseModel):
-    """Differences from the mean of the submission's other graders, and from the final grade."""
-
-    user_id: Id
-    marks: Count
-    selected: Count
-    difference_from_others: Difference
-    difference_from_decided: Difference
+    user_id: Id = Field(description="the grader")
+    marks: Count = Field(description="number of the grader's marks")
+    selected: Count = Field(description="number of these marks that are selected")
+    difference_from_others: Difference = Field(
+        description="the grader's mark minus the mean of the submission's other marks"
+    )
+    difference_from_decided: Difference = Field(
+        description="the grader's mark minus the selected grade, or else the moderator's final one"
+    )
 
 
 class Pair(BaseModel):
-    """Two graders, over the submissions that both marked; the difference is the first mark minus the second."""
+    """Two graders, over the submissions that both marked."""
 
-    user_ids: Annotated[list[Id], Field(min_length=2, max_length=2)]
-    works: Count
-    exact_rate: Figure
-    within_tolerance_rate: Figure
-    difference: Difference
-    limits_of_agreement: Interval
-    quadratic_weighted_kappa: Figure
-    intraclass_correlation: IntraclassCorrelation
+    user_ids: Annotated[list[Id], Field(min_length=2, max_length=2)] = Field(description="the two graders")
+    works: Count = Field(description="number of submissions that both marked")
+    exact_rate: Figure = Field(description="share of equal marks, from 0 to 1")
+    within_tolerance_rate: Figure = Field(description="share of marks that differ by at most the tolerance, 0 to 1")
+    difference: Difference = Field(description="the first grader's mark minus the second one's")
+    limits_of_agreement: Interval = Field(
+        description="mean difference minus and plus 1.96 standard deviations, in points; null for fewer than two works"
+    )
+    quadratic_weighted_kappa: Figure = Field(description="Cohen's kappa with quadratic weights, at most 1")
+    intraclass_correlation: IntraclassCorrelation = Field(description="of the two graders' marks")
 
 
 class Distance(BaseModel):
-    """A histogram bar: pairs of marks at most ``up_to`` points apart, beyond the previous bar; null: the rest."""
+    """A bar of a histogram of the distances between two marks of one submission."""
 
-    up_to: float | None
-    pairs: Count
+    up_to: float | None = Field(
+        description="largest distance in points; the bar begins after the previous one; null: all larger distances"
+    )
+    pairs: Count = Field(description="number of pairs of marks")
 
 
 class Agreement(BaseModel):
-    """Rates are over all pairs of marks of one submission; ``tolerance`` is in points.
+    """Figures over the marks of one assignment; rates are over all pairs of marks of one submission."""
 
-    ``quadratic_weighted_kappa`` is the mean over pairs of graders, weighted by their number of submissions. Its
-    ``categories`` (lowest first) are tenths of the points possible, bands of the grading scheme, or incomplete and
-    complete. ``intraclass_correlation`` compares all graders of the assignment; if they take turns, see each pair's.
-    """
-
-    assignment_id: Id
-    course_id: Id
-    version: Annotated[int, Field(ge=1)]
-    grading_type: str
-    points_possible: float | None
-    tolerance: float | None
-    categories: list[str]
-    level_of_measurement: Literal["interval", "ordinal", "nominal"]
-    marks: Count
-    works: Count
-    works_shared: Count
-    exact_rate: Figure
-    within_tolerance_rate: Figure
-    quadratic_weighted_kappa: Figure
-    krippendorff_alpha: Figure
-    intraclass_correlation: IntraclassCorrelation
-    graders: list[Grader]
-    pairs: list[Pair]
-    distances: list[Distance]
+    assignment_id: Id = Field(description="the assignment")
+    course_id: Id = Field(description="its course")
+    version: Annotated[int, Field(ge=1)] = Field(description="version of the assignment that was compared")
+    grading_type: str = Field(description="`points`, `percent`, `letter_grade`, `gpa_scale` or `pass_fail`")
+    points_possible: float | None = Field(description="maximum score in points; null: 0 or none")
+    tolerance: float | None = Field(
+        description="difference in points that counts as agreement; null: none, without points possible"
+    )
+    categories: list[str] = Field(
+        description="categories of kappa, lowest first: tenths of the points possible, bands of the grading scheme, or "
+        "incomplete and complete"
+    )
+    level_of_measurement: Literal["interval", "ordinal", "nominal"] = Field(
+        description="interval: scores; ordinal: bands; nominal: complete or incomplete"
+    )
+    marks: Count = Field(description="number of marks")
+    works: Count = Field(description="number of submissions with a mark")
+    works_shared: Count = Field(description="number of submissions with more than one mark")
+    exact_rate: Figure = Field(description="share of equal marks, from 0 to 1")
+    within_tolerance_rate: Figure = Field(description="share of marks that differ by at most the tolerance, 0 to 1")
+    quadratic_weighted_kappa: Figure = Field(
+        description="mean of the kappas of all pairs of graders, weighted by their numbers of submissions"
+    )
+    krippendorff_alpha: Figure = Field(description="Krippendorff's alpha at the level of measurement, at most 1")
+    intraclass_correlation: IntraclassCorrelation = Field(
+        description="of all graders of the assignment; if they take turns, see each pair's"
+    )
+    graders: list[Grader] = Field(description="each grader's marks, by user id")
+    pairs: list[Pair] = Field(description="each two graders with a submission in common, by user ids")
+    distances: list[Distance] = Field(description="distances between marks, from 0 upwards; empty without pairs")

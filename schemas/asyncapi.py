@@ -8,6 +8,7 @@ import yaml
 
 from schemas import catalog
 from schemas.catalog import MESSAGES, Message
+from schemas.headers import text_header
 from schemas.topics import TOPICS
 
 Json = dict[str, Any]
@@ -156,7 +157,9 @@ def _message(message: Message) -> Json:
     message_object["contentType"] = "application/json" if message.value is not None else "application/octet-stream"
     headers: Json = {"$ref": f"#/components/schemas/{message.topic}-headers"}
     ce_type_schema = (
-        {"properties": {"ce_type": _const_schema(message.ce_type)}} if message.ce_type is not None else None
+        {"properties": {"ce_type": text_header("the type of this message, with its version", const=message.ce_type)}}
+        if message.ce_type is not None
+        else None
     )
     message_object["headers"] = (
         headers if ce_type_schema is None else {"allOf": [headers, {"type": "object", **ce_type_schema}]}

@@ -42,6 +42,9 @@ from schemas.moderation_data import (
 )
 from schemas.strict import Strict
 
+TYPE = Field(description="the command's type; it determines the fields of `data`")
+DATA = Field(description="what is requested, or the facts")
+
 
 class Actor(Strict):
     user_id: Id = Field(description="the user on whose behalf the command is sent; with COMMAND_AUTH the token's `sub`")
@@ -70,183 +73,183 @@ class AboutAssignment(Envelope):
 class UpsertCourse(AboutCourse):
     """Creates or updates a course: names, account, default grading scheme, late policy."""
 
-    type: Literal["upsert_course"]
-    data: CourseData
+    type: Annotated[Literal["upsert_course"], TYPE]
+    data: Annotated[CourseData, DATA]
 
 
 class UpsertUsers(AboutCourse):
     """Creates or updates users by id; the first record of a user needs their name."""
 
-    type: Literal["upsert_users"]
-    data: UsersData
+    type: Annotated[Literal["upsert_users"], TYPE]
+    data: Annotated[UsersData, DATA]
 
 
 class UpsertEnrollments(AboutCourse):
     """Creates or updates enrollments; one enrollment is (user, type, section)."""
 
-    type: Literal["upsert_enrollments"]
-    data: EnrollmentsData
+    type: Annotated[Literal["upsert_enrollments"], TYPE]
+    data: Annotated[EnrollmentsData, DATA]
 
 
 class UpsertAdmins(AboutCourse):
     """Creates or updates account-level roles for this course; an empty list of permissions removes a role."""
 
-    type: Literal["upsert_admins"]
-    data: AdminsData
+    type: Annotated[Literal["upsert_admins"], TYPE]
+    data: Annotated[AdminsData, DATA]
 
 
 class ErasePerson(AboutCourse):
     """Permanently erases a person's data in this course: names, logins, SIS ids, comments on their work."""
 
-    type: Literal["erase_person"]
-    data: ErasureData
+    type: Annotated[Literal["erase_person"], TYPE]
+    data: Annotated[ErasureData, DATA]
 
 
 class ConfigureAssignment(AboutAssignment):
     """Creates or updates an assignment's settings; the first one creates the assignment."""
 
-    type: Literal["configure_assignment"]
-    data: AssignmentData
+    type: Annotated[Literal["configure_assignment"], TYPE]
+    data: Annotated[AssignmentData, DATA]
 
 
 class RecordSubmission(AboutAssignment):
     """Records a student's submission and its gradebook entry."""
 
-    type: Literal["record_submission"]
-    data: SubmissionData
+    type: Annotated[Literal["record_submission"], TYPE]
+    data: Annotated[SubmissionData, DATA]
 
 
 class RecordSubmissionComment(AboutAssignment):
     """Records an ordinary comment that already exists on a submission."""
 
-    type: Literal["record_submission_comment"]
-    data: SubmissionCommentData
+    type: Annotated[Literal["record_submission_comment"], TYPE]
+    data: Annotated[SubmissionCommentData, DATA]
 
 
 class PostGrades(AboutAssignment):
     """Makes grades visible to students. Each changed submission gets another grade_change, not muted."""
 
-    type: Literal["post_grades"]
-    data: PostData
+    type: Annotated[Literal["post_grades"], TYPE]
+    data: Annotated[PostData, DATA]
 
 
 class HideGrades(AboutAssignment):
     """Hides grades from students again. Each changed submission gets another grade_change, muted."""
 
-    type: Literal["hide_grades"]
-    data: HideData
+    type: Annotated[Literal["hide_grades"], TYPE]
+    data: Annotated[HideData, DATA]
 
 
 class RecordProvisionalGrade(AboutAssignment):
     """Gives, changes or clears a provisional grade, with or without a comment; or excuses the student."""
 
-    type: Literal["record_provisional_grade"]
-    data: ProvisionalGradeData
+    type: Annotated[Literal["record_provisional_grade"], TYPE]
+    data: Annotated[ProvisionalGradeData, DATA]
 
 
 class RecordProvisionalComment(AboutAssignment):
     """Comments on a provisional grade, and creates one without a score if there is none."""
 
-    type: Literal["record_provisional_comment"]
-    data: ProvisionalCommentData
+    type: Annotated[Literal["record_provisional_comment"], TYPE]
+    data: Annotated[ProvisionalCommentData, DATA]
 
 
 class SelectStudentsForModeration(AboutAssignment):
     """Adds students to the moderation set."""
 
-    type: Literal["select_students_for_moderation"]
-    data: StudentsData
+    type: Annotated[Literal["select_students_for_moderation"], TYPE]
+    data: Annotated[StudentsData, DATA]
 
 
 class SelectProvisionalGrade(AboutAssignment):
     """Selects a provisional grade for its student."""
 
-    type: Literal["select_provisional_grade"]
-    data: SelectionData
+    type: Annotated[Literal["select_provisional_grade"], TYPE]
+    data: Annotated[SelectionData, DATA]
 
 
 class BulkSelectProvisionalGrades(AboutAssignment):
     """Selects provisional grades for many students; the last one of each student counts."""
 
-    type: Literal["bulk_select_provisional_grades"]
-    data: BulkSelectionData
+    type: Annotated[Literal["bulk_select_provisional_grades"], TYPE]
+    data: Annotated[BulkSelectionData, DATA]
 
 
 class PublishProvisionalGrades(AboutAssignment):
     """Publishes the selected grades of all students, or none at all."""
 
-    type: Literal["publish_provisional_grades"]
-    data: PublicationData
+    type: Annotated[Literal["publish_provisional_grades"], TYPE]
+    data: Annotated[PublicationData, DATA]
 
 
 class PlanPublication(AboutAssignment):
     """Previews a publication by the actor; changes nothing."""
 
-    type: Literal["plan_publication"]
-    data: NoData
+    type: Annotated[Literal["plan_publication"], TYPE]
+    data: Annotated[NoData, DATA]
 
 
 class SchedulePublication(AboutAssignment):
     """Sets the time at which the service publishes for the actor; replaces an earlier schedule."""
 
-    type: Literal["schedule_publication"]
-    data: ScheduleData
+    type: Annotated[Literal["schedule_publication"], TYPE]
+    data: Annotated[ScheduleData, DATA]
 
 
 class CancelScheduledPublication(AboutAssignment):
     """Cancels the schedule in force, even if its publication was refused."""
 
-    type: Literal["cancel_scheduled_publication"]
-    data: NoData
+    type: Annotated[Literal["cancel_scheduled_publication"], TYPE]
+    data: Annotated[NoData, DATA]
 
 
 class SetAdjudicationPolicy(AboutAssignment):
     """Sets the adjudication policy, like configure_assignment, but for moderators."""
 
-    type: Literal["set_adjudication_policy"]
-    data: AdjudicationPolicyData
+    type: Annotated[Literal["set_adjudication_policy"], TYPE]
+    data: Annotated[AdjudicationPolicyData, DATA]
 
 
 class AdjudicateProvisionalGrades(AboutAssignment):
     """Selects or records the agreed scores, and lists the students who need a third mark or the moderator."""
 
-    type: Literal["adjudicate_provisional_grades"]
-    data: AdjudicationData
+    type: Annotated[Literal["adjudicate_provisional_grades"], TYPE]
+    data: Annotated[AdjudicationData, DATA]
 
 
 class RevisePublishedGrade(AboutAssignment):
     """Replaces a student's published grade; exactly one of posted_grade, score and excuse is a value."""
 
-    type: Literal["revise_published_grade"]
-    data: RevisionData
+    type: Annotated[Literal["revise_published_grade"], TYPE]
+    data: Annotated[RevisionData, DATA]
 
 
 class WithdrawPublishedGrade(AboutAssignment):
     """Withdraws a student's published grade: no score, no grade, no excusal."""
 
-    type: Literal["withdraw_published_grade"]
-    data: WithdrawalData
+    type: Annotated[Literal["withdraw_published_grade"], TYPE]
+    data: Annotated[WithdrawalData, DATA]
 
 
 class ReleaseGraderSlot(AboutAssignment):
     """Releases the slot of a grader who has entered no grade; comments alone do not prevent that."""
 
-    type: Literal["release_grader_slot"]
-    data: SlotData
+    type: Annotated[Literal["release_grader_slot"], TYPE]
+    data: Annotated[SlotData, DATA]
 
 
 class DrawModerationSample(AboutAssignment):
     """Adds a sample of the students with a mark to a hand-picked moderation set; students already in it count."""
 
-    type: Literal["draw_moderation_sample"]
-    data: SampleData
+    type: Annotated[Literal["draw_moderation_sample"], TYPE]
+    data: Annotated[SampleData, DATA]
 
 
 class AllocateSubmissions(AboutAssignment):
     """Allocates students to graders, by id or evenly over the moderation set."""
 
-    type: Literal["allocate_submissions"]
-    data: AllocationData
+    type: Annotated[Literal["allocate_submissions"], TYPE]
+    data: Annotated[AllocationData, DATA]
 
 
 Command = (

@@ -3,12 +3,12 @@
 from schemas.canvas import courses, errors, people, submissions
 from schemas.fields import ITEMS_MAX
 from services.gateway.openapi_parts import (
-    BOOLEAN_SCHEMA,
     ID_SCHEMA,
     PAGE_PARAMETERS,
     STUDENT_SCHEMA,
     TEXT_TYPES,
     Document,
+    boolean_schema,
     object_schema,
     query_parameter,
     read_operation,
@@ -33,27 +33,42 @@ _LAST_UPDATED_AT_PARAMETER = query_parameter(
 _EMPTY_SCHEMAS = [{"type": "null"}, {"const": ""}]
 GRADE_GROUPS: dict[str, dict[str, Document]] = {
     "submission": {
-        "posted_grade": {"type": TEXT_TYPES, "maxLength": 255},
-        "grade": {"type": TEXT_TYPES, "maxLength": 255, "description": "used if there is no posted_grade"},
-        "score": {"type": ["number", "string", "null"], "description": "a number, used if there is no posted_grade"},
-        "excuse": BOOLEAN_SCHEMA,
-        "provisional": BOOLEAN_SCHEMA,
-        "final": BOOLEAN_SCHEMA,
-        "graded_anonymously": BOOLEAN_SCHEMA,
+        "posted_grade": {
+            "type": TEXT_TYPES,
+            "maxLength": 255,
+            "description": "the grade as a text, such as `16.5`, `85%`, `B+`, `complete`; an empty text clears it",
+        },
+        "grade": {"type": TEXT_TYPES, "maxLength": 255, "description": "the same, used if there is no posted_grade"},
+        "score": {"type": ["number", "string", "null"], "description": "points, used if there is no posted_grade"},
+        "excuse": boolean_schema("excuse the student"),
+        "provisional": boolean_schema("a provisional grade or comment; required, other grades are not accepted"),
+        "final": boolean_schema("the moderator's own final grade, instead of an ordinary provisional one"),
+        "graded_anonymously": boolean_schema("the grader did not see the student's name; for information only"),
     },
-    "comment": {"text_comment": {"type": TEXT_TYPES, "maxLength": 65_536}},
+    "comment": {
+        "text_comment": {
+            "type": TEXT_TYPES,
+            "maxLength": 65_536,
+            "description": "a comment on the provisional grade, published with it if it is selected",
+        }
+    },
     "rubric_assessment": {},
+}
+_GROUP_DESCRIPTIONS = {
+    "submission": "the grade",
+    "comment": "a comment",
+    "rubric_assessment": "ratings by criterion, with `points`, `comments`, `rating_id`; they do not change the score",
 }
 _INCLUDE_SCHEMA = {"type": "array", "items": {"type": "string"}, "description": "`visibility`; others are ignored"}
 _PREFER_POINTS_FIELD = {
-    "prefer_points_over_scheme": {
-        **BOOLEAN_SCHEMA,
-        "description": "a number means points, even if a band has that name",
-    }
+    "prefer_points_over_scheme": boolean_schema("a number means points, even if a band has that name")
 }
 _GRADE_FIELDS: dict[str, Document] = (
     {
-        group: {"anyOf": [object_schema(parts, required=False) if parts else {"type": "object"}, *_EMPTY_SCHEMAS]}
+        group: {
+            "anyOf": [object_schema(parts, required=False) if parts else {"type": "object"}, *_EMPTY_SCHEMAS],
+            "description": _GROUP_DESCRIPTIONS[group],
+        }
         for group, parts in GRADE_GROUPS.items()
     }
     | _PREFER_POINTS_FIELD
@@ -101,7 +116,15 @@ LIST_GRADEABLE = read_operation(
 ADD_STUDENTS = write_operation(
     list[people.User | people.AnonymousStudent],
     "All accepted students, new in the set or not",
-    {"student_ids": {"type": "array", "items": STUDENT_SCHEMA, "minItems": 1, "maxItems": ITEMS_MAX}},
+    {
+        "student_ids": {
+            "type": "array",
+            "items": STUDENT_SCHEMA,
+            "minItems": 1,
+            "maxItems": ITEMS_MAX,
+            "description": "the students to add",
+        }
+    },
     bad_request_model=errors.Message,
 )
 ADD_STUDENTS["responses"][400] = {
@@ -111,7 +134,14 @@ ADD_STUDENTS["responses"][400] = {
 BULK_SELECT = write_operation(
     list[submissions.Selection],
     "The selections that changed",
-    {"provisional_grade_ids": {"type": "array", "items": ID_SCHEMA, "maxItems": ITEMS_MAX}},
+    {
+        "provisional_grade_ids": {
+            "type": "array",
+            "items": ID_SCHEMA,
+            "maxItems": ITEMS_MAX,
+            "description": "the grades to publish; unknown ids are ignored, and the last one of a student counts",
+        }
+    },
 )
 SELECT = write_operation(submissions.Selection, "The selection", {})
 GRADE = write_operation(

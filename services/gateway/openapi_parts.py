@@ -9,11 +9,22 @@ from schemas.fields import ID_MAX
 
 Document = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
-_LINK_HEADER = {"Link": {"description": "current, next, prev, first, last", "schema": {"type": "string"}}}
+_LINK_HEADER = {
+    "Link": {
+        "description": "URLs of the pages: current, next, prev, first, last (RFC 8288)",
+        "schema": {"type": "string"},
+    }
+}
 _REASON_HEADERS = {"X-Moderation-Reason": {"$ref": "#/components/headers/ModerationReason"}}
 RATE_LIMIT_HEADERS = {
-    "X-Request-Cost": {"schema": {"type": "string"}},
-    "X-Rate-Limit-Remaining": {"schema": {"type": "string"}},
+    "X-Request-Cost": {
+        "description": "cost of this request in units of the rate limit, a decimal number",
+        "schema": {"type": "string"},
+    },
+    "X-Rate-Limit-Remaining": {
+        "description": "units that the caller may still use in this minute, a decimal number",
+        "schema": {"type": "string"},
+    },
 }
 
 
@@ -50,7 +61,7 @@ _WRITE_RESPONSES: Responses = {
     202: {
         "model": errors.Pending,
         "description": "The verdict did not arrive in time; it will be at Location",
-        "headers": {"Location": {"schema": {"type": "string"}}},
+        "headers": {"Location": {"description": "URL path of the verdict", "schema": {"type": "string"}}},
     },
     413: {"model": errors.Message, "description": "The body is larger than 1 MiB"},
     415: {"model": errors.Message, "description": "The body's content type is not supported"},
@@ -114,6 +125,11 @@ def object_schema(properties: dict[str, Document], *, required: bool) -> Documen
     return {"type": "object", "properties": properties, "additionalProperties": False, **required_names}
 
 
+def boolean_schema(description: str) -> Document:
+    """Build the schema of a boolean field. Canvas takes any other value as false."""
+    return {"description": f"true, t, 1, on, yes or y: {description}; all other values are false", "examples": [True]}
+
+
 def query_parameter(name: str, description: str, schema: Document, *, required: bool = False) -> Document:
     return {"name": name, "in": "query", "description": description, "schema": schema, "required": required}
 
@@ -123,6 +139,4 @@ PAGE_PARAMETERS = (
     # Text that is no number counts as 10, as in Canvas.
     query_parameter("per_page", "default 10, from 1 to 100", {"type": ["integer", "string"]}),
 )
-# Canvas takes any other value as false.
-BOOLEAN_SCHEMA: Document = {"description": "true, t, 1, on, yes or y; everything else is false", "examples": [True]}
 TEXT_TYPES = ["string", "number", "null"]

@@ -1,6 +1,6 @@
 """The OpenAPI description of operations that Canvas does not have: plans, agreed marks, revisions, samples, states."""
 
-from schemas import agreement, service_answers
+from schemas import agreement, service_answers, state_answers
 from schemas.canvas import errors, values
 from schemas.fields import COUNT_MAX, DIGEST_PATTERN, REASON_MAX
 from schemas.moderation_results import (
@@ -13,16 +13,14 @@ from schemas.moderation_results import (
     SlotResult,
     WhatIf,
 )
-from services.gateway.openapi_canvas import (
-    GRADE_GROUPS,
-)
+from services.gateway.openapi_canvas import GRADE_GROUPS
 from services.gateway.openapi_parts import (
-    BOOLEAN_SCHEMA,
     ERROR_RESPONSES,
     ID_SCHEMA,
     PAGE_PARAMETERS,
     RATE_LIMIT_HEADERS,
     Document,
+    boolean_schema,
     object_schema,
     read_operation,
     write_operation,
@@ -68,7 +66,7 @@ SET_ADJUDICATION_POLICY = write_operation(
     service_answers.AdjudicationPolicyAnswer,
     "The policy in force",
     _POLICY_FIELDS,
-    form={"adjudication[result]": {"type": "string"}},
+    form={"adjudication[result]": {"type": "string", "description": "the policy's result; its other fields likewise"}},
 )
 ADJUDICATE = write_operation(
     Adjudication[values.Id],
@@ -80,18 +78,24 @@ ADJUDICATE = write_operation(
             "description": "students of the moderation set, by anonymous id while they are hidden; default: all",
         }
     },
-    form={"student_ids[]": {"type": "array", "items": {"type": "string"}}},
+    form={
+        "student_ids[]": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "students of the moderation set, by anonymous id while they are hidden; default: all",
+        }
+    },
 )
 GET_ADJUDICATION = read_operation(WhatIf[values.Id], "What an adjudication by the policy would do")
 _WITHDRAWAL_FIELDS: dict[str, Document] = {
-    "student_id": ID_SCHEMA,
-    "reason": {"type": "string", "minLength": 1, "maxLength": REASON_MAX},
+    "student_id": {**ID_SCHEMA, "description": "the student whose grade was published"},
+    "reason": {"type": "string", "minLength": 1, "maxLength": REASON_MAX, "description": "why, for the audit trail"},
 }
 _REVISION_FIELDS: dict[str, Document] = {
     **_WITHDRAWAL_FIELDS,
     "posted_grade": GRADE_GROUPS["submission"]["posted_grade"],
     "score": GRADE_GROUPS["submission"]["score"],
-    "excuse": BOOLEAN_SCHEMA,
+    "excuse": boolean_schema("excuse the student instead"),
 }
 REVISE_GRADE = write_operation(
     RevisionResult[values.Id], "The gradebook entry after the revision", _REVISION_FIELDS, form=_REVISION_FIELDS
@@ -99,7 +103,7 @@ REVISE_GRADE = write_operation(
 WITHDRAW_GRADE = write_operation(
     RevisionResult[values.Id], "The gradebook entry after the withdrawal", _WITHDRAWAL_FIELDS, form=_WITHDRAWAL_FIELDS
 )
-_SLOT_FIELDS: dict[str, Document] = {"grader_id": ID_SCHEMA}
+_SLOT_FIELDS: dict[str, Document] = {"grader_id": {**ID_SCHEMA, "description": "the grader whose slot is released"}}
 RELEASE_SLOT = write_operation(
     SlotResult[values.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
 )
@@ -109,31 +113,32 @@ _STUDENT_KEYS: Document = {
     "items": {"type": ["integer", "string"]},
     "description": "students, by anonymous id while they are hidden",
 }
+_GRADERS: Document = {"type": "array", "items": ID_SCHEMA, "minItems": 1, "description": "the graders"}
+_MARKS: Document = {
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "maximum": 10,
+    "description": "number of graders for each student",
+}
+_ENFORCED: Document = boolean_schema("other graders are refused; absent: unchanged")
 _ALLOCATION_FIELDS: dict[str, Document] = {
     "allocations": {
         "type": ["array", "null"],
-        "items": object_schema({"grader_id": ID_SCHEMA, "student_ids": _STUDENT_KEYS}, required=True),
+        "items": object_schema(
+            {"grader_id": {**ID_SCHEMA, "description": "the grader"}, "student_ids": _STUDENT_KEYS}, required=True
+        ),
         "description": "each grader with the students to mark; either this or evenly",
     },
     "evenly": {
-        "anyOf": [
-            object_schema(
-                {
-                    "grader_ids": {"type": "array", "items": ID_SCHEMA, "minItems": 1},
-                    "marks": {"type": ["integer", "string"], "minimum": 1, "maximum": 10},
-                },
-                required=True,
-            ),
-            {"type": "null"},
-        ],
+        "anyOf": [object_schema({"grader_ids": _GRADERS, "marks": _MARKS}, required=True), {"type": "null"}],
         "description": "distribute the moderation set over graders, with this number of marks for each student",
     },
-    "enforced": {**BOOLEAN_SCHEMA, "description": "true: other graders are refused; absent: unchanged"},
+    "enforced": _ENFORCED,
 }
 _ALLOCATION_FORM_FIELDS: dict[str, Document] = {
-    "evenly[grader_ids][]": {"type": "array", "items": ID_SCHEMA},
-    "evenly[marks]": {"type": ["integer", "string"]},
-    "enforced": BOOLEAN_SCHEMA,
+    "evenly[grader_ids][]": _GRADERS,
+    "evenly[marks]": _MARKS,
+    "enforced": _ENFORCED,
 }
 ALLOCATE = write_operation(
     Allocation[values.Id], "The allocation in force", _ALLOCATION_FIELDS, form=_ALLOCATION_FORM_FIELDS
@@ -153,7 +158,7 @@ _SAMPLE_FIELDS: dict[str, Document] = {
         "maximum": COUNT_MAX,
         "description": "students, or all with a mark if they are fewer",
     },
-    "square_root": {**BOOLEAN_SCHEMA, "description": "true: the square root of their number, rounded up"},
+    "square_root": boolean_schema("the square root of their number, rounded up"),
     "include": {
         "type": ["array", "null"],
         "items": {"type": "string", "enum": ["failing", "borderline"]},
@@ -182,7 +187,7 @@ GET_COMMAND: Document = {
         **ERROR_RESPONSES,
     }
 }
-GET_STATE = read_operation(service_answers.AssignmentState, "The state")
+GET_STATE = read_operation(state_answers.AssignmentState, "The state")
 LIST_EVENTS = read_operation(
     list[service_answers.AuditEvent], "The events, by version", paginated=True, query=PAGE_PARAMETERS
 )

@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 
-from schemas.service_answers import AssignmentState, AuditEvent
+from schemas.service_answers import AuditEvent
+from schemas.state_answers import AssignmentState
 from tests.integration.cli.conftest import CommandLine, GradedCourse
 
 

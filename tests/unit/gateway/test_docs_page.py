@@ -8,6 +8,7 @@ import jsonschema_rs
 import pytest
 
 from services.gateway.app import create_fastapi_app
+from tests.fixtures.schema_descriptions import find_undescribed
 
 Json = dict[str, Any]
 
@@ -62,6 +63,26 @@ def test_every_operation_has_a_tag_and_every_parameter_a_meaning(document: Json)
         assert len(set(operation["tags"]) & tags) == 1, (method, path)
         for parameter in operation.get("parameters", ()):
             assert parameter.get("description"), (method, path, parameter["name"])
+
+
+def test_every_field_of_requests_and_responses_is_described(document: Json) -> None:
+    assert list(find_undescribed(document)) == []
+
+
+def test_every_response_header_is_described(document: Json) -> None:
+    headers = [
+        (
+            path,
+            method,
+            name,
+            header | document["components"]["headers"].get(header.get("$ref", "").rpartition("/")[2], {}),
+        )
+        for path, method, operation in operations(document)
+        for response in operation["responses"].values()
+        for name, header in response.get("headers", {}).items()
+    ]
+    assert len(headers) > 10
+    assert [place for *place, header in headers if not header.get("description")] == []
 
 
 def test_every_body_has_an_example_that_its_schema_accepts(document: Json) -> None:

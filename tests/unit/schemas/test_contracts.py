@@ -23,6 +23,7 @@ from services.kafka import topics
 from services.runtime.health import Health
 from services.telemetry.metrics.handler import HandlerMetrics
 from tests.fixtures.command_samples import DATA, build_command
+from tests.fixtures.schema_descriptions import find_undescribed
 
 Json = dict[str, Any]
 FOLDER = Path(generate.FOLDER)
@@ -161,21 +162,10 @@ def test_asyncapi_documents_verdicts_as_command_replies() -> None:
     assert correlations == {"#/components/correlationIds/command"}
 
 
-def find_undescribed(node: Any, path: str = "") -> Iterator[str]:
-    """Yield properties without a description; an object is described by its fields, a condition repeats others."""
-    if isinstance(node, dict):
-        for name, schema in node.get("properties", {}).items():
-            if not {"description", "const", "$ref"} & schema.keys():
-                yield f"{path}.{name}"
-        for key, child in node.items():
-            if key not in ("allOf", "oneOf"):
-                yield from find_undescribed(child, path if key in ("properties", "$defs") else f"{path}.{key}")
-    elif isinstance(node, list):
-        for child in node:
-            yield from find_undescribed(child, path)
-
-
-def test_every_field_of_commands_verdicts_events_and_grade_changes_is_described() -> None:
-    described = {path: schema for path, schema in generated_schemas().items() if "grade_event" not in path}
-    found = [f"{path}{field}" for path, schema in described.items() for field in find_undescribed(schema)]
+def test_every_field_of_every_message_is_described() -> None:
+    found = [f"{path}{field}" for path, schema in generated_schemas().items() for field in find_undescribed(schema)]
     assert found == []
+
+
+def test_every_field_of_the_asyncapi_document_is_described() -> None:
+    assert sorted(set(find_undescribed(asyncapi.build_document()))) == []

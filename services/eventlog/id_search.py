@@ -2,8 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
+import orjson
 
 from services.eventlog.postgres import Pool
 
@@ -34,6 +36,23 @@ where s.assignment is not null and ($2::bigint is null or s.root_account = $2)
   and exists (select from event e where e.stream = s.number and e.data ->> 'student_id' = $1)
 order by s.number desc limit $3
 """
+# An index of all correlation ids would make each append parse the verdict's JSON, which may have megabytes.
+CORRELATED_PER_SHARD = 10_000
+# $1 a correlation id, $2 the same as in the JSON, $3 a root account (null: any), $4 verdicts of each shard, $5 limit.
+# Bodies without the text are not parsed.
+CORRELATED = """
+select v.shard, v.number, v.body ->> 'type', v.body ->> 'status'
+from shard s cross join lateral (select * from verdict_body b where b.shard = s.shard order by b.number desc limit $4) v
+where strpos(v.body::text, $2) > 0 and v.body ->> 'correlation_id' = $1
+  and ($3::bigint is null or v.body ->> 'root_account_id' = $3::text)
+order by v.recorded_at desc, v.shard, v.number desc limit $5
+"""
+# $1 verdicts of each shard: all later verdicts are among the newest ones of their shards; null: all verdicts are.
+CORRELATED_SINCE = """
+select max(v.recorded_at)
+from shard s cross join lateral (select b.recorded_at from verdict_body b where b.shard = s.shard
+                                 order by b.number desc offset $1 limit 1) v
+"""
 
 
 class SearchTooLong(Exception):
@@ -63,6 +82,24 @@ class StudentAssignment:
     assignment: int
 
 
+@dataclass(frozen=True, slots=True)
+class CorrelatedVerdict:
+    """The verdict of a command with a correlation id; ``type`` is None for an unreadable one."""
+
+    shard: int
+    number: int
+    type: str | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorrelatedVerdicts:
+    """``verdicts``: newest first; ``since``: older verdicts were not searched, None if all were."""
+
+    verdicts: list[CorrelatedVerdict]
+    since: datetime | None
+
+
 async def find_commands(pool: Pool, command_id: str, root_account: int | None) -> list[int]:
     """Return the root accounts in which a command with this id is decided; ``root_account`` None: of all."""
     return [row[0] for row in await pool.fetch(COMMANDS, command_id, root_account)]
@@ -80,6 +117,20 @@ async def find_assignments_of_student(
     """Return the newest assignments with events about a student. Raises SearchTooLong, SearchBusy."""
     rows = await _scan(pool, ASSIGNMENTS_OF_STUDENT, str(student_id), root_account, rows_max)
     return [StudentAssignment(*row) for row in rows]
+
+
+async def find_correlated(
+    pool: Pool,
+    correlation_id: str,
+    root_account: int | None,
+    rows_max: int,
+    verdicts_per_shard: int = CORRELATED_PER_SHARD,
+) -> CorrelatedVerdicts:
+    """Search the newest verdicts for those of a correlation id. Raises SearchTooLong, SearchBusy."""
+    as_json = orjson.dumps(correlation_id).decode()
+    rows = await _scan(pool, CORRELATED, correlation_id, as_json, root_account, verdicts_per_shard, rows_max)
+    since = await pool.fetchval(CORRELATED_SINCE, verdicts_per_shard)
+    return CorrelatedVerdicts([CorrelatedVerdict(*row) for row in rows], since)
 
 
 async def _scan(pool: Pool, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from schemas import fields
 from services.config.console import ConsoleSettings
 from services.console.operator_service import REASON_CHARACTERS_MAX, OperatorService
 from services.console.redriver import Redriver
@@ -106,6 +107,14 @@ async def record_page(request: Request, user: SignedInUser, what: str, target: M
         user_id=user.user_id,
         client=None if request.client is None else request.client.host,
     )
+
+
+def parse_id(value: str | int) -> int | None:
+    """Return an id in a path or a form field; None if it is not one."""
+    try:
+        return fields.parse_id(value)
+    except ValueError:
+        return None
 
 
 _SHARD_AND_NUMBER = re.compile(r"(\d{1,4})-(\d{1,18})")

@@ -28,8 +28,7 @@ async def play_sample_data(
 ) -> None:
     """Send the season's commands step by step, and print the results."""
     grading = list(sample_data.grading_commands())
-    columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(30), MofNCompleteColumn())
-    with Progress(*columns, console=console) as progress:
+    with open_progress(console) as progress:
         for title, commands in (
             ("rosters and submissions", list(sample_data.lms_facts())),
             ("provisional grades", [command for _, _, _, command in grading]),
@@ -61,6 +60,12 @@ async def play_sample_data(
     )
 
 
+def open_progress(console: Console) -> Progress:
+    """Open a display of progress: a line for each task, with a bar and the number of its steps."""
+    columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(30), MofNCompleteColumn())
+    return Progress(*columns, console=console)
+
+
 def set_progress(progress: Progress, task: TaskID, completed: int) -> None:
     """Show how much of a task is done."""
     progress.update(task, completed=completed)
@@ -81,8 +86,7 @@ async def compare_explanations(
         for course in sample_data.courses
         for assignment in course.assignments
     }
-    columns = (SpinnerColumn(), TextColumn("{task.description:<28}"), BarColumn(30), MofNCompleteColumn())
-    with Progress(*columns, console=console) as progress:
+    with open_progress(console) as progress:
         task = progress.add_task("explanations compared", total=len(grade_changes))
         rows = [(final_graders[assignment], assignment, student) for assignment, student in grade_changes]
         found = await explanations.read_all(rows, partial(set_progress, progress, task))

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.gateway_client import OWN_PATH
-from services.console.web.dependencies import AnyUser, ConsoleDependencies, Dependencies, FormUser, record_page
-from services.console.web.moderation_commands import require_moderator, send_command
-from services.console.web.moderation_view import Json, ModerationView, get_student, load_view
+from services.console.web.dependencies import ConsoleDependencies, Dependencies, record_page
+from services.console.web.moderation_commands import ModeratedView, send_command
+from services.console.web.moderation_view import Json, ModerationView, RequestedView, get_student
 from services.console.web.policy_form import FIELDS, PolicyForm, read_form
 from services.console.web.policy_text import OUTCOMES, RESULTS, RULES, THIRD_RESULTS, describe_policy
 from services.console.web.row_list import RowPage, RowQuery, Rows, build_row_page
@@ -38,10 +38,9 @@ class Mark:
 
 @router.get("")
 async def adjudication_page(
-    request: Request, dependencies: ConsoleDependencies, user: AnyUser, root_account: int, assignment: int, query: Rows
+    request: Request, dependencies: ConsoleDependencies, view: RequestedView, query: Rows
 ) -> Response:
     """Show what a policy makes of the marks: the assignment's own, or the one of the form."""
-    view = await load_view(dependencies, user, root_account, assignment)
     return await _render_adjudication(request, dependencies, view, query)
 
 
@@ -52,8 +51,7 @@ async def _render_adjudication(
     query: RowQuery,
     problem: str | None = None,
 ) -> Response:
-    target = {"root_account": view.assignment.root_account_id, "assignment": view.assignment.assignment_id}
-    await record_page(request, view.user, "adjudication page", target)
+    await record_page(request, view.user, "adjudication page", view.target)
     assignment, own_policy = view.assignment, view.assignment.adjudication
     form = read_form(request.query_params, own_policy, assignment.grading_type)
     document = (
@@ -132,9 +130,7 @@ def _to_decimal(text: str | None) -> Decimal | None:
 async def act(
     request: Request,
     dependencies: ConsoleDependencies,
-    user: FormUser,
-    root_account: int,
-    assignment: int,
+    view: ModeratedView,
     what: str,
     action: Annotated[UUID, Form()],
     policy_version: Annotated[int, Form()],
@@ -146,8 +142,6 @@ async def act(
     """
     if what not in COMMANDS:
         raise HTTPException(404)
-    view = await load_view(dependencies, user, root_account, assignment)
-    require_moderator(view)
     data: Json = {"adjudication": _parse_policy(policy)} if what == "policy" else {}
     is_repeated = what == "policy" and data["adjudication"] == _own_policy_json(view)
     if policy_version != view.assignment.adjudication_version and not is_repeated:

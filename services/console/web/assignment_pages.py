@@ -22,6 +22,7 @@ from services.console.web.dependencies import (
     ConsoleDependencies,
     Viewer,
     as_utc,
+    parse_id,
     parse_time,
     record_page,
 )
@@ -141,7 +142,7 @@ async def _load_snapshot(
     stream_reader: StreamReader, root_account: int, assignment: int, version: str, at: str, compare: str
 ) -> AssignmentSnapshot:
     """Load the requested state. Raises HTTPException if it never existed."""
-    if not (0 < root_account <= ID_MAX and 0 < assignment <= ID_MAX):
+    if parse_id(root_account) is None or parse_id(assignment) is None:
         raise HTTPException(404)
     streams = await stream_reader.streams(root_account, None, assignment)
     if not streams:

@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from schemas.fields import ID_MAX
-from services.console.web.dependencies import ConsoleDependencies, Viewer, as_utc, parse_time
+from services.console.web.dependencies import ConsoleDependencies, Viewer, as_utc, parse_id, parse_time
 from services.console.web.templates import format_iso_time
 from services.eventlog.access_records import HIDDEN_STUDENT, AuditEntry, AuditFilter, read_audit_trail
 
@@ -40,7 +39,7 @@ async def audit_page(
     """List reads and actions of operators, newest first; ``who`` is a user id, or a login of the database."""
     begin = parse_time(as_utc(since)) if since else datetime.now(UTC) - PERIOD_DEFAULT
     at, _, key = before.partition("~")
-    is_user_id = who.isascii() and who.isdecimal() and len(who) < 20 and int(who) <= ID_MAX
+    user_id = parse_id(who)
     if max(len(who), len(what), len(of), len(key)) > FILTER_CHARACTERS_MAX or "\0" in who + what + of + key:
         raise HTTPException(400, f"A filter may have {FILTER_CHARACTERS_MAX} characters, and no NUL.")
     entries = await read_audit_trail(
@@ -48,8 +47,8 @@ async def audit_page(
         AuditFilter(
             begin,
             before=(parse_time(at), key) if before else None,
-            user_id=int(who) if is_user_id else None,
-            database_user=None if is_user_id else who or None,
+            user_id=user_id,
+            database_user=who or None if user_id is None else None,
             what=what or None,
             target=of or None,
             visible_account=None if user.sees_all_accounts else user.root_account_id,

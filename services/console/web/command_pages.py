@@ -9,12 +9,12 @@ from aiokafka import TopicPartition
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from schemas.fields import ID_MAX
 from services.console.masking import mask
 from services.console.web.dependencies import (
     ConsoleDependencies,
     Dependencies,
     Viewer,
+    parse_id,
     parse_shard_and_number,
     record_page,
 )
@@ -42,7 +42,7 @@ async def redirect_to_verdict(
     try:
         verdict_record = (
             await CommandHistory(dependencies.pool).first_verdict(root_account, str(command_id))
-            if 0 < root_account <= ID_MAX and user.sees(root_account)
+            if parse_id(root_account) is not None and user.sees(root_account)
             else None
         )
     except VerdictArchived:

@@ -6,9 +6,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from schemas.fields import ID_MAX
-from services.console.web.dependencies import AnyUser, ConsoleDependencies, record_page
-from services.console.web.moderation_view import ModerationView, load_view
+from services.console.web.dependencies import ConsoleDependencies, parse_id, record_page
+from services.console.web.moderation_view import ModerationView, RequestedView
 from services.console.web.policy_text import describe_comparison, describe_policy
 from services.eventlog.access_records import HIDDEN_STUDENT
 from services.eventlog.grade_trail import load_trail
@@ -26,18 +25,15 @@ COUNTS = frozenset({"missing", "points_deducted"})
 async def explanation_page(
     request: Request,
     dependencies: ConsoleDependencies,
-    user: AnyUser,
-    root_account: int,
-    assignment: int,
+    view: RequestedView,
     student: str,
 ) -> Response:
     """Explain a student's grade; ``student`` is the anonymous id while the assignment hides students."""
-    view = await load_view(dependencies, user, root_account, assignment)
     student_id = _find_student(view, student)
-    target: dict[str, object] = {"root_account": root_account, "assignment": assignment, "student": student}
+    target = {**view.target, "student": student}
     if view.is_anonymous:
         target[HIDDEN_STUDENT] = student_id
-    await record_page(request, user, "explanation page", target)
+    await record_page(request, view.user, "explanation page", target)
     trail = await load_trail(StreamReader(dependencies.pool), view.assignment, student_id)
     explanation = Explanation(view.course, view.assignment, view.actor_id, as_auditor=view.as_auditor)
     document = explanation.document(student_id, trail)
@@ -56,11 +52,10 @@ async def explanation_page(
 
 def _find_student(view: ModerationView, text: str) -> int:
     """Return the student. Raises HTTPException (404) for one that the user does not see."""
-    if view.is_anonymous:
-        student_id = ids.find_student_by_anonymous_id(view.course, view.assignment, text)
-    else:
-        is_id = text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= ID_MAX
-        student_id = int(text) if is_id else None
+    is_anonymous = view.is_anonymous
+    student_id = (
+        ids.find_student_by_anonymous_id(view.course, view.assignment, text) if is_anonymous else parse_id(text)
+    )
     if student_id is None or not view.course.is_visible_student(student_id, view.sections, ALL_STATES):
         raise HTTPException(404, "This assignment has no such student, or you do not see the student's section.")
     return student_id

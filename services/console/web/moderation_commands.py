@@ -1,13 +1,13 @@
 """Sends a moderation command as the signed-in user, through the gateway, which checks the user's rights."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 
 from services.console.gateway_client import GatewayAnswer, GatewayUnavailable, request_gateway
-from services.console.web.dependencies import Dependencies
-from services.console.web.moderation_view import ModerationView
+from services.console.web.dependencies import ConsoleDependencies, Dependencies, FormUser
+from services.console.web.moderation_view import ModerationView, load_view
 from services.console.web.signed_in_user import Forbidden
 
 NOT_A_MODERATOR = "You do not moderate this assignment. Nothing was changed."
@@ -19,6 +19,18 @@ def require_moderator(view: ModerationView) -> None:
         raise Forbidden(NOT_A_MODERATOR)
     if view.cannot_act_because is not None:
         raise Forbidden(f"{view.cannot_act_because}. Nothing was changed.")
+
+
+async def load_moderated_view(
+    dependencies: ConsoleDependencies, user: FormUser, root_account: int, assignment: int
+) -> ModerationView:
+    """Load the assignment that a form is about. Raises NotSignedIn, HTTPException (404), Forbidden."""
+    view = await load_view(dependencies, user, root_account, assignment)
+    require_moderator(view)
+    return view
+
+
+ModeratedView = Annotated[ModerationView, Depends(load_moderated_view)]
 
 
 async def send_command(

@@ -3,8 +3,7 @@
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
-from schemas.fields import ID_MAX
-from services.console.web.dependencies import AnyUser, ConsoleDependencies
+from services.console.web.dependencies import AnyUser, ConsoleDependencies, parse_id
 from services.console.web.moderation_view import load_view
 
 router = APIRouter()
@@ -17,9 +16,8 @@ async def moderation_home(
     """Ask for an assignment of the user's root account; go to its publication if the user may read it."""
     text, problem = assignment.strip(), None
     if text:
-        is_id = text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= ID_MAX
         try:
-            view = await load_view(dependencies, user, user.root_account_id, int(text) if is_id else 0)
+            view = await load_view(dependencies, user, user.root_account_id, parse_id(text) or 0)
         except HTTPException:
             problem = "There is no assignment with this id that you moderate or audit"
         else:

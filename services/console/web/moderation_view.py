@@ -6,12 +6,11 @@ assignment hides students, they are anonymous here for every reader.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import HTTPException
+from fastapi import Depends, HTTPException
 
-from schemas.fields import ID_MAX
-from services.console.web.dependencies import Dependencies
+from services.console.web.dependencies import AnyUser, ConsoleDependencies, Dependencies, parse_id
 from services.console.web.signed_in_user import SignedInUser
 from services.eventlog.aggregates import load_as_of
 from services.eventlog.schedules import find_refusal
@@ -67,6 +66,11 @@ class ModerationView:
         """The path of the assignment's pages."""
         return f"/assignments/{self.assignment.root_account_id}/{self.assignment.assignment_id}"
 
+    @property
+    def target(self) -> dict[str, object]:
+        """What a page about the assignment shows, for the record of its reading."""
+        return {"root_account": self.assignment.root_account_id, "assignment": self.assignment.assignment_id}
+
     def name_grader(self, row: Mapping[str, Any]) -> str:
         """Return the name of a row's grader, or the anonymous id."""
         grader_id = row.get("scorer_id", row.get("user_id"))
@@ -86,16 +90,16 @@ async def load_view(
     dependencies: Dependencies, user: SignedInUser, root_account: int, assignment_id: int
 ) -> ModerationView:
     """Load an assignment for its pages of moderation. Raises HTTPException (404) if the user may not read them."""
-    if not (0 < root_account <= ID_MAX and 0 < assignment_id <= ID_MAX):
+    if parse_id(root_account) is None or parse_id(assignment_id) is None:
         raise HTTPException(404)
     is_own_account = user.root_account_id == root_account
     if not (is_own_account or user.sees(root_account)):
         raise HTTPException(404)
+    actor_id = user.user_id if is_own_account else NOT_A_USER
     loaded = await load_as_of(StreamReader(dependencies.pool), root_account, assignment_id)
     if loaded is None or loaded[1].deleted:
         raise HTTPException(404)
     course, assignment = loaded
-    actor_id = user.user_id if is_own_account else NOT_A_USER
     if not (user.can_view or reads_moderation(course, assignment, actor_id)):
         raise HTTPException(404)
     moderates = may_moderate(course, assignment, actor_id)
@@ -103,6 +107,16 @@ async def load_view(
     return ModerationView(
         user, course, assignment, actor_id, moderates, names_graders, _find_obstacle(dependencies, user)
     )
+
+
+async def load_requested_view(
+    dependencies: ConsoleDependencies, user: AnyUser, root_account: int, assignment: int
+) -> ModerationView:
+    """Load the assignment in the request's path. Raises NotSignedIn, HTTPException (404)."""
+    return await load_view(dependencies, user, root_account, assignment)
+
+
+RequestedView = Annotated[ModerationView, Depends(load_requested_view)]
 
 
 def _find_obstacle(dependencies: Dependencies, user: SignedInUser) -> str | None:

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.gateway_client import OWN_PATH, build_publish_path
-from services.console.web.dependencies import (
-    AnyUser,
-    ConsoleDependencies,
-    Dependencies,
-    FormUser,
-    as_utc,
-    record_page,
+from services.console.web.dependencies import ConsoleDependencies, Dependencies, as_utc, record_page
+from services.console.web.moderation_commands import ModeratedView, require_moderator, send_command
+from services.console.web.moderation_view import (
+    Json,
+    ModerationView,
+    RequestedView,
+    get_student,
+    load_schedule,
+    load_view,
 )
-from services.console.web.moderation_commands import require_moderator, send_command
-from services.console.web.moderation_view import Json, ModerationView, get_student, load_schedule, load_view
 from services.console.web.row_list import RowPage, RowQuery, Rows, build_row_page
 from services.moderation.decisions import PLAN_OUTDATED
 from services.moderation.publication_plan import plan_document
@@ -31,15 +31,9 @@ CONFLICT_STATUS = 409
 
 @router.get("")
 async def publication_page(
-    request: Request,
-    dependencies: ConsoleDependencies,
-    user: AnyUser,
-    root_account: int,
-    assignment: int,
-    query: Rows,
+    request: Request, dependencies: ConsoleDependencies, view: RequestedView, query: Rows
 ) -> Response:
     """Show who would get which grade and why, who is blocked, and the schedule."""
-    view = await load_view(dependencies, user, root_account, assignment)
     return await _render_publication(request, dependencies, view, query)
 
 
@@ -51,7 +45,7 @@ async def _render_publication(
     problem: str | None = None,
     publish_at: str = "",
 ) -> Response:
-    await record_page(request, view.user, "publication page", _target(view))
+    await record_page(request, view.user, "publication page", view.target)
     plan = plan_document(view.course, view.assignment, view.actor_id, as_auditor=view.as_auditor)
     return dependencies.templates.render_page(
         request,
@@ -69,10 +63,6 @@ async def _render_publication(
     )
 
 
-def _target(view: ModerationView) -> dict[str, object]:
-    return {"root_account": view.assignment.root_account_id, "assignment": view.assignment.assignment_id}
-
-
 def _build_rows(view: ModerationView, plan: Json, query: RowQuery) -> RowPage[Json]:
     columns = {
         "student": get_student,
@@ -86,11 +76,8 @@ def _build_rows(view: ModerationView, plan: Json, query: RowQuery) -> RowPage[Js
 
 
 @router.get("/publish")
-async def confirmation_page(
-    request: Request, dependencies: ConsoleDependencies, user: AnyUser, root_account: int, assignment: int
-) -> Response:
+async def confirmation_page(request: Request, dependencies: ConsoleDependencies, view: RequestedView) -> Response:
     """Ask for a confirmation: a publication cannot be undone."""
-    view = await load_view(dependencies, user, root_account, assignment)
     require_moderator(view)
     plan = plan_document(view.course, view.assignment, view.actor_id)
     if request.query_params.get("plan") != plan["digest"] or not plan["publishable"]:
@@ -104,9 +91,7 @@ async def confirmation_page(
 async def act(
     request: Request,
     dependencies: ConsoleDependencies,
-    user: FormUser,
-    root_account: int,
-    assignment: int,
+    view: ModeratedView,
     what: str,
     action: Annotated[UUID, Form()],
     plan: Annotated[str, Form()] = "",
@@ -115,8 +100,6 @@ async def act(
     """Send the command as the user, unless this form was submitted before; show the page again if it is refused."""
     if what not in ACTIONS:
         raise HTTPException(404)
-    view = await load_view(dependencies, user, root_account, assignment)
-    require_moderator(view)
     if what == "publish" and not plan:
         # Without a digest the gateway publishes any plan, also one that the user never saw.
         raise HTTPException(400, PLAN_MISSING)
@@ -128,8 +111,10 @@ async def act(
         return RedirectResponse(f"{view.path}/publication", 303)
     # The page that shows the refusal also shows the new plan: no need to read it again.
     problem = PLAN_CHANGED if answer.reason == PLAN_OUTDATED.reason else str(answer.message)
-    view = await load_view(dependencies, user, root_account, assignment)
-    return await _render_publication(request, dependencies, view, RowQuery(), problem, publish_at)
+    present_view = await load_view(
+        dependencies, view.user, view.assignment.root_account_id, view.assignment.assignment_id
+    )
+    return await _render_publication(request, dependencies, present_view, RowQuery(), problem, publish_at)
 
 
 def _command_path(view: ModerationView, what: str) -> str:

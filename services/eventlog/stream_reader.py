@@ -25,6 +25,11 @@ EVENTS_UNTIL = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
 from event e where e.stream = any($1::bigint[]) and e.position <= $2 order by e.stream, e.version
 """
+# $1 streams, $2 types.
+EVENTS_OF_TYPES = """
+select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
+from event e where e.stream = any($1::bigint[]) and e.type = any($2::text[]) order by e.stream, e.version
+"""
 # $1 stream, $2-$3 versions: after, up to.
 EVENTS_PAGE = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
@@ -126,6 +131,10 @@ class StreamReader:
         if last_position is None:
             return await self._unseal(await self.connection.fetch(EVENTS, streams))
         return await self._unseal(await self.connection.fetch(EVENTS_UNTIL, streams, last_position))
+
+    async def events_of_types(self, streams: Sequence[int], types: Sequence[str]) -> list[StoredEvent]:
+        """Return the events of the streams that have one of the types, each stream in order."""
+        return await self._unseal(await self.connection.fetch(EVENTS_OF_TYPES, streams, types))
 
     async def events_page(self, stream: int, after_version: int, last_version: int) -> list[StoredEvent]:
         """Return the events of a stream with versions above ``after_version`` up to ``last_version``."""

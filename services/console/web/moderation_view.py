@@ -13,6 +13,7 @@ from fastapi import Depends, HTTPException
 from services.console.web.dependencies import AnyUser, ConsoleDependencies, Dependencies, parse_id
 from services.console.web.signed_in_user import SignedInUser
 from services.eventlog.aggregates import load_as_of
+from services.eventlog.moderation_rights import may_have_rights
 from services.eventlog.schedules import find_refusal
 from services.eventlog.stream_reader import StreamReader
 from services.moderation.assignment import Assignment
@@ -89,14 +90,20 @@ class ModerationView:
 async def load_view(
     dependencies: Dependencies, user: SignedInUser, root_account: int, assignment_id: int
 ) -> ModerationView:
-    """Load an assignment for its pages of moderation. Raises HTTPException (404) if the user may not read them."""
+    """Load an assignment for its pages of moderation. Raises HTTPException (404) if the user may not read them.
+
+    A user without rights costs neither the state of the course nor that of the assignment.
+    """
     if parse_id(root_account) is None or parse_id(assignment_id) is None:
         raise HTTPException(404)
     is_own_account = user.root_account_id == root_account
     if not (is_own_account or user.sees(root_account)):
         raise HTTPException(404)
     actor_id = user.user_id if is_own_account else NOT_A_USER
-    loaded = await load_as_of(StreamReader(dependencies.pool), root_account, assignment_id)
+    reader = StreamReader(dependencies.pool)
+    if not (user.can_view or await may_have_rights(reader, root_account, assignment_id, actor_id)):
+        raise HTTPException(404)
+    loaded = await load_as_of(reader, root_account, assignment_id)
     if loaded is None or loaded[1].deleted:
         raise HTTPException(404)
     course, assignment = loaded

@@ -159,14 +159,20 @@ class PipelineStatus:
     def sentences(self) -> list[StatusSentence]:
         """Return the same, each with its heading in the runbook."""
         if self.problems:
-            server = "PostgreSQLAway" if self.problems[0].startswith("PostgreSQL") else "KafkaAway"
-            return [StatusSentence(self.problems[0], server)]
+            return self.problem_sentences()[:1]
         if delays := self._delays():
             return [StatusSentence(text[0].upper() + text[1:], runbook) for text, runbook in delays]
         if self.open_dead_letters:
             text = f"{ALL_DONE}; {pluralize(self.open_dead_letters, 'dead letter')} open"
             return [StatusSentence(text, "DeadLettersOpen")]
         return [StatusSentence(ALL_DONE, None)]
+
+    def problem_sentences(self) -> list[StatusSentence]:
+        """Return a sentence for each server that does not answer."""
+        return [
+            StatusSentence(problem, "PostgreSQLAway" if problem.startswith("PostgreSQL") else "KafkaAway")
+            for problem in self.problems
+        ]
 
     def delays(self) -> list[str]:
         """List what is late or stopped, causes before their effects, one sentence each."""

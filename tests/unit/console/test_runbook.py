@@ -8,6 +8,7 @@ import pytest
 from services.console.group_members import UNASSIGNED
 from services.console.pipeline_status import ForeignRecords, PartitionStatus, PipelineStatus, TopicProblem
 from services.console.runbook import RUNBOOK, render_runbook, to_anchor
+from services.console.web.templates import Templates
 from services.eventlog.pipeline_queries import TopicLag
 from tests.unit.console.test_pipeline_status import AT, OK
 
@@ -48,3 +49,10 @@ def test_runbook_is_shown_whole_and_its_own_links_lead_to_its_headings() -> None
     assert [heading for heading in headings if f'id="{to_anchor(heading)}"' not in text] == []
     assert 'href="#published-records-are-gone-from-the-log"' in text
     assert "published-records-are-gone-from-the-log" in anchors
+
+
+def test_every_server_that_does_not_answer_leads_to_its_own_entry() -> None:
+    status = replace(OK, problems=("Kafka does not answer: TimeoutError", "PostgreSQL does not answer: TimeoutError"))
+    assert [sentence.runbook for sentence in status.problem_sentences()] == ["KafkaAway", "PostgreSQLAway"]
+    notices = Templates().render_fragment("status_fragments.html", "notices", status)
+    assert 'PostgreSQL does not answer: TimeoutError. <a class="runbook" href="/runbook#postgresqlaway">' in notices

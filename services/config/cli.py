@@ -40,7 +40,10 @@ class OperatorSettings(DryRunSettings):
     """Settings of repairs from the command line. ``jwks`` verifies ``operator_token`` and the tokens of commands."""
 
     jwks: str = Field(description=JWKS_DESCRIPTION)
-    operator_token: SecretStr = Field(description="a token with scope moderation.operator or moderation.admin")
+    operator_token: SecretStr = Field(
+        description="a token with scope moderation.operator or moderation.admin (on a local stack, of"
+        " deploy/stack token 7 --scope moderation.operator)"
+    )
 
 
 class ModeratorSettings(Settings):

@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 import orjson
 import typer
 
+from services.commands.parse import parse
+from services.commands.parse_errors import UnreadableRecord
 from services.config.cli import OperatorSettings
 from services.console.cli.dead_letter_dry_run import ACCEPTED, DEAD_LETTERED_AGAIN, NONE_OPEN, REJECTED, print_counts
 from services.console.cli.dead_letters import (
@@ -57,6 +59,7 @@ def redrive(
     partition: PartitionOption = None,
     yes: YesOption = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the outcomes.")] = 10,
+    force: Annotated[bool, typer.Option("--force", help="Send a single one even if it is unreadable.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send dead letters to the commands topic again. Exit code 1 unless all are accepted within --wait."""
@@ -69,6 +72,8 @@ def redrive(
         operator_service = await build_operator_service(settings)
         async with open_connection(settings.url()) as connection:
             requested_filter = _build_filter(letter_id, cause, partition)
+            if letter_id is not None and not force:
+                _require_readable(await load_dead_letter(DeadLetterReader(connection), letter_id))
             selection, left_out = await _confirm_selection(
                 DeadLetterReader(connection), requested_filter, yes, "Redrive", DEAD_LETTER_BYTES_MAX
             )
@@ -92,6 +97,16 @@ def redrive(
 
 def _build_filter(letter_id: str | None, cause: str | None, partition: int | None) -> DeadLetterFilter:
     return DeadLetterFilter(None if letter_id is None else parse_dead_letter_id(letter_id), cause, partition)
+
+
+def _require_readable(letter: DeadLetter) -> None:
+    """Raise ActionRefused if a redrive would make it a dead letter again."""
+    parsed = parse(letter.value)
+    if isinstance(parsed, UnreadableRecord):
+        raise ActionRefused(
+            f"this version cannot read it: {parsed.message}. A redrive would make it a dead letter again. Nothing was"
+            " changed: discard it and inform its sender (its key is the course), or add --force"
+        )
 
 
 async def _confirm_selection(

@@ -44,6 +44,8 @@ def build_table(*columns: str, right: tuple[str, ...] = (), fold: str | None = N
             column,
             justify="right" if column in right else "left",
             no_wrap=column != fold,
+            # A narrow terminal cuts texts, not numbers.
+            min_width=len(column) if column in right else None,
             overflow="fold" if column == fold else "ellipsis",
         )
     return table

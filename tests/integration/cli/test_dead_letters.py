@@ -138,9 +138,9 @@ async def test_oversized_dead_letters_are_listed_but_not_redriven(dead_letter_cl
 
 async def test_repeated_dead_letter_sets_exit_code_1_and_can_be_discarded(dead_letter_cli: DeadLetterCli) -> None:
     _, ids = await dead_letter_cli.create_dead_letters(b"{")
-    redriven = await dead_letter_cli.operator.run_in_process(
-        "dead-letters", "redrive", ids[0], "--reason", REASON, *WAIT
-    )
+    redrive = ("dead-letters", "redrive", ids[0], "--reason", REASON, *WAIT)
+    refused = await dead_letter_cli.operator.run_in_process(*redrive)
+    redriven = await dead_letter_cli.operator.run_in_process(*redrive, "--force")
     twice = await dead_letter_cli.operator.run_in_process("dead-letters", "discard", ids[0], "--reason", REASON)
     _, others = await dead_letter_cli.create_dead_letters(SECRET.encode())
     revealed = await dead_letter_cli.operator.run_in_process("dead-letters", "reveal", others[0], "--reason", REASON)
@@ -148,6 +148,8 @@ async def test_repeated_dead_letter_sets_exit_code_1_and_can_be_discarded(dead_l
         "dead-letters", "discard", others[0], "--reason", REASON, "--json"
     )
 
+    assert refused.exit_code == 2
+    assert "A redrive would make it a dead letter again. Nothing was changed" in refused.stderr
     assert redriven.exit_code == 1
     assert redriven.stdout.startswith("1 dead letter again. Action ")
     assert (twice.exit_code, twice.stdout) == (4, "")
@@ -169,13 +171,13 @@ async def test_invalid_or_unauthorized_actions_change_no_rows(dead_letter_cli: D
     refused = await asyncio.gather(
         dead_letter_cli.by_role["viewer"].run_in_process("dead-letters", "redrive", ids[0], *reason),
         dead_letter_cli.operator.run_in_process("dead-letters", "discard", "--cause", cause, "--yes", *reason),
-        dead_letter_cli.operator.run_in_process("dead-letters", "redrive", ids[0], "--reason", " "),
+        dead_letter_cli.operator.run_in_process("dead-letters", "redrive", ids[0], "--force", "--reason", " "),
         dead_letter_cli.operator.run_in_process("dead-letters", "redrive", *reason),
         forged.run_in_process("dead-letters", "discard", ids[0], *reason),
     )
 
     unavailable = await dead_letter_cli.operator.run(
-        "dead-letters", "redrive", ids[0], *reason, KAFKA_BOOTSTRAP="127.0.0.1:1"
+        "dead-letters", "redrive", ids[0], *reason, "--force", KAFKA_BOOTSTRAP="127.0.0.1:1"
     )
 
     assert [ran.exit_code for ran in refused] == [2, 2, 2, 2, 2]

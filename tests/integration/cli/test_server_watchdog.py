@@ -37,7 +37,7 @@ async def test_hanging_kafka_is_named_and_aborts_the_command(
     commands = {
         "verify": ("verify",),
         "replay": ("replay", "verdicts", f"{running_system.prefix}-hangs", *why),
-        "redrive": ("dead-letters", "redrive", f"{shard}-{number}", *why),
+        "redrive": ("dead-letters", "redrive", f"{shard}-{number}", "--force", *why),
     }
     result = await cli_by_role["operator"].run_in_process(*commands[command], KAFKA_BOOTSTRAP=mute)
     assert result.exit_code == 3

@@ -105,8 +105,9 @@ def _work() -> list[Panel]:
             "How long does a command take?",
             "s",
             p50_and_p99("moderation_command_seconds"),
-            "From the broker's append of a command to the commit of its verdict.",
+            "From the broker's append of a command to the commit of its verdict. Dashed: 2 s and 10 s, the objectives.",
             BUDGET_ALERTS,
+            objectives=(2, 10),
         ),
         graph(
             "How fast do the error budgets burn?",
@@ -133,8 +134,9 @@ def _work() -> list[Panel]:
             "How long until a grade is published?",
             "s",
             p50_and_p99("moderation_publish_seconds", 'topic="live-events"'),
-            "From the commit of a published grade in the log to its commit on live-events.",
+            "From the commit of a published grade in the log to its commit on live-events. Dashed: 5 s, the objective.",
             BUDGET_ALERTS,
+            objectives=(5,),
         ),
     ]
 

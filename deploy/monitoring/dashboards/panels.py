@@ -67,19 +67,25 @@ def graph(
     description: str,
     runbook: Sequence[str] = (),
     alert_above: float | None = None,
+    objectives: Sequence[float] = (),
 ) -> timeseries.Panel:
-    """Build a graph of lines over time. ``runbook``: alerts to link to; ``alert_above``: value at which one fires."""
+    """Build a graph of lines over time.
+
+    ``runbook``: alerts to link to; ``alert_above``: value at which one fires; ``objectives``: limits of an objective,
+    ascending. Each has a dashed line.
+    """
+    limits = [(limit, DEGRADED) for limit in objectives] + ([] if alert_above is None else [(alert_above, BAD)])
     panel = (
         _with_header(timeseries.Panel(), title, unit, description, runbook)
         .min(0)
         .targets(_with_ref_ids(queries))
-        .thresholds(_thresholds([(None, GOOD)] if alert_above is None else [(None, GOOD), (alert_above, BAD)]))
+        .thresholds(_thresholds([(None, GOOD), *limits]))
         .fill_opacity(10)
         .show_points(common_models.VisibilityMode.NEVER)
         .legend(common.VizLegendOptions().show_legend(True).placement(common_models.LegendPlacement.BOTTOM))
         .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
     )
-    if alert_above is not None:
+    if limits:
         style = common.GraphThresholdsStyleConfig().mode(common_models.GraphTresholdsStyleMode.DASHED)
         panel.thresholds_style(style)
     return panel

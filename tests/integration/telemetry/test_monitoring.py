@@ -80,8 +80,9 @@ def test_alert_has_severity_summary_dashboard_and_runbook_entry(alert: str) -> N
     meaning, *steps = entry[2].split("\n- **")
     assert len(meaning.split()) >= 5
     assert [step.split(":**")[0] for step in steps] == ["Look", "Run", "Healed"]
-    assert annotations["runbook_url"] == f"deploy/monitoring/runbook.md#{alert.lower()}"
-    assert annotations["dashboard"].removeprefix("/d/") in {json.loads(path.read_text())["uid"] for path in DASHBOARDS}
+    assert annotations["runbook_url"] == f"{{{{ $externalLabels.console_url }}}}/runbook#{alert.lower()}"
+    dashboard = annotations["dashboard"].removeprefix("{{ $externalLabels.grafana_url }}/d/")
+    assert dashboard in {json.loads(path.read_text())["uid"] for path in DASHBOARDS}
     assert annotations["summary"]
 
 

@@ -1,4 +1,4 @@
-"""A real Kubernetes API server takes every rendered resource, and refuses planted errors.
+"""A real Kubernetes API server takes every rendered resource without a warning, and refuses planted errors.
 
 It needs kube-apiserver (``deploy/containers/build-kube-apiserver``) and etcd (Debian: etcd-server), on PATH or in the
 folder KUBEBUILDER_ASSETS. Without them these tests are skipped, which the run says at its end; test_chart.py validates
@@ -7,11 +7,13 @@ by schemas in any case.
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fixtures.helm_chart import VALUE_SETS, Chart, InvalidManifest, find_helm, select_kind
+from tests.fixtures.helm_release import Release, completed_jobs
 from tests.fixtures.kubernetes_api import ApiServer, api_server, find_program
 
 Json = dict[str, Any]
@@ -35,11 +37,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 @pytest.fixture(scope="module")
-def rendered(server: ApiServer) -> dict[str, list[Json]]:
+def chart(server: ApiServer) -> Chart:
     helm = find_helm()
     if helm is None:
         pytest.skip("helm is neither on PATH nor built: deploy/setup containers builds it where Go is")
-    chart = Chart(helm)
+    return Chart(helm)
+
+
+@pytest.fixture(scope="module")
+def rendered(chart: Chart) -> dict[str, list[Json]]:
     return {name: chart.render(values) for name, values in VALUE_SETS.items()}
 
 
@@ -75,6 +81,19 @@ def _mount_an_unknown_volume(resources: list[Json]) -> Json:
     return deployment
 
 
+def _allow_more_privileges(resources: list[Json]) -> Json:
+    deployment = select_kind(resources, "Deployment")[0]
+    deployment["spec"]["template"]["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+    return deployment
+
+
+def _repeat_a_variable(resources: list[Json]) -> Json:
+    (handler,) = select_kind(resources, "StatefulSet")
+    variables = handler["spec"]["template"]["spec"]["containers"][0]["env"]
+    variables.append({"name": variables[0]["name"], "value": "another"})
+    return handler
+
+
 def _keep_and_allow_pods_at_once(resources: list[Json]) -> Json:
     budget = select_kind(resources, "PodDisruptionBudget")[0]
     budget["spec"]["minAvailable"] = 1
@@ -104,6 +123,7 @@ def _scrape_with_an_unknown_field(resources: list[Json]) -> Json:
     [
         _misspell_probe, _select_other_pods, _limit_below_the_request, _mount_an_unknown_volume,
         _keep_and_allow_pods_at_once, _use_a_group_that_is_gone, _scale_without_triggers, _scrape_with_an_unknown_field,
+        _allow_more_privileges, _repeat_a_variable,
     ],
 )  # fmt: skip
 def test_api_server_refuses_planted_errors(
@@ -112,3 +132,32 @@ def test_api_server_refuses_planted_errors(
     changed = plant(copy.deepcopy(rendered["production"]))
     with pytest.raises(InvalidManifest):
         server.dry_run(changed)
+
+
+JOBS = ["grading-migrate", "grading-topics"]
+
+
+@pytest.mark.parametrize(
+    ("values", "first_jobs"),
+    [("minimal", JOBS), ("production", JOBS), ("strimzi", [f"{name}-1" for name in JOBS])],
+)
+def test_release_is_installed_upgraded_rolled_back_and_removed_but_for_its_topics(
+    server: ApiServer, chart: Chart, rendered: dict[str, list[Json]], tmp_path: Path, values: str, first_jobs: list[str]
+) -> None:
+    kinds = {(resource["apiVersion"], resource["kind"]) for resource in rendered[values]}
+    topics = {resource["metadata"]["name"] for resource in select_kind(rendered[values], "KafkaTopic")}
+    release = Release(server, chart, f"release-{values}", tmp_path)
+    with completed_jobs(server, release.namespace) as jobs:
+        release.install(VALUE_SETS[values])
+        assert {kind for kind in kinds if not release.names(*kind)} <= {("batch/v1", "Job")}
+        for replicas in (3, 4):
+            release.install(VALUE_SETS[values], f"gateway.replicas={replicas}")
+        release.roll_back(1)
+        release.uninstall()
+
+    assert sorted(jobs[:2]) == sorted(first_jobs)
+    # Migrations before topics, and both before the upgrade's processes. A rollback has no jobs of its own.
+    assert jobs[2:6] == JOBS * 2
+    assert set(jobs[6:]) <= set(first_jobs) - set(JOBS)
+    left = {name for kind in kinds for name in release.names(*kind)}
+    assert left == topics

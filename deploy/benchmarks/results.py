@@ -30,7 +30,8 @@ Case = Callable[[], Awaitable[float | Mapping[str, float]]]
 class Target:
     """The bound that a median must reach, from below or from above.
 
-    Targets are ratios within one run, or sizes: a time or a rate depends on the machine.
+    Targets are ratios within one run, or sizes: a time or a rate depends on the machine. The exception is the lateness
+    of schedules, which the contract bounds.
     """
 
     bound: float

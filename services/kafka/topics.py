@@ -50,12 +50,13 @@ async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: R
             (full_topic_name(prefix, name), TOPICS[name].partition_count(shard_count), TOPICS[name].config)
             for name in missing
         ]
-        await _create_topics(bootstrap, admin, new_topics)
+        # Not all that seemed to be missing: a topic that was created a moment ago may not be listed yet.
+        created = await _create_topics(bootstrap, admin, new_topics)
     finally:
         await admin.close()
-    if len(missing) == len(TOPICS) or await _never_held_records(bootstrap, prefix):
+    if len(created) == len(TOPICS) or await _never_held_records(bootstrap, prefix):
         await write_progress(bootstrap, full_topic_name(prefix, "progress"), initial_progress)
-    return [full_topic_name(prefix, name) for name in missing]
+    return created
 
 
 async def _never_held_records(bootstrap: str, prefix: str) -> bool:

@@ -126,6 +126,7 @@ def find(where: str) -> object:
     return found
 
 
+@pytest.mark.slow
 def test_wheel_contains_modules_and_their_data(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(build, capture_output=True, check=True, cwd=ROOT)

@@ -149,6 +149,7 @@ def test_ungraded_assignment_never_yields_a_score() -> None:
     assert grade_from_score(Decimal(5), "not_graded", TEN, None) is None
 
 
+@pytest.mark.slow
 @given(some.text(max_size=255), ANY_TYPE, ANY_POINTS)
 def test_any_text_yields_a_valid_grade_or_none(any_text: str, kind: str, points: Decimal | None) -> None:
     grade = parse_grade(any_text, kind, points, None)

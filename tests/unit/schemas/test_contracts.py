@@ -32,12 +32,17 @@ WITH_SCHEMA = [message for message in MESSAGES if message.value is not None]
 
 
 @cache
+def render_files() -> dict[str, str]:
+    return generate.render_files()
+
+
+@cache
 def generated_schemas() -> dict[str, Json]:
-    return {path: json.loads(text) for path, text in generate.render_files().items() if path.endswith(".json")}
+    return {path: json.loads(text) for path, text in render_files().items() if path.endswith(".json")}
 
 
 def test_generated_files_are_current() -> None:
-    wanted = generate.render_files()
+    wanted = render_files()
     found = {str(path.relative_to(FOLDER)) for path in (FOLDER / "generated").rglob("*.json")} | {
         "asyncapi.yaml",
         "reasons.md",

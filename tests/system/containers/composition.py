@@ -19,7 +19,7 @@ from tests.system.containers.conftest import Engine
 
 COMPOSE_FILE = ROOT / "deploy/compose.yaml"
 PROCESSES = ("handler", "relay", "gateway", "scheduler", "console")
-PORTS = ("KAFKA_PORT", "KAFKA_PORT_2", "KAFKA_PORT_3", "GATEWAY_PORT", "CONSOLE_PORT")
+PORTS = ("KAFKA_PORT", "KAFKA_PORT_2", "KAFKA_PORT_3", "GATEWAY_PORT", "CONSOLE_PORT", "PROMETHEUS_PORT")
 READY_SECONDS = 240
 DEADLINE_SECONDS = 90
 

@@ -160,7 +160,7 @@ def shared_servers() -> Iterator[dict[str, str]]:
     """Start one Kafka and one PostgreSQL; yield the environment that names them. They are removed at the end."""
     name = f"tests-{os.getpid()}"
     servers = {
-        "KAFKA_BOOTSTRAP": backing_services.kafka_server(name, heap=HEAP),
+        "KAFKA_BOOTSTRAP": backing_services.kafka_server(name, heap=HEAP, works_long=True),
         "DATABASE_URL": backing_services.postgres_server(name),
     }
     try:

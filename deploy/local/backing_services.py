@@ -65,9 +65,17 @@ def choose_provider(kind: str) -> str:
 
 
 def kafka_server(
-    name: str, provider: str | None = None, heap: str = "512m", environment: Mapping[str, str] = os.environ
+    name: str,
+    provider: str | None = None,
+    heap: str = "512m",
+    environment: Mapping[str, str] = os.environ,
+    *,
+    works_long: bool = False,
 ) -> Server:
-    """Return the broker called ``name`` in this clone, from ``provider`` or from the current choice."""
+    """Return the broker called ``name`` in this clone, from ``provider`` or from the current choice.
+
+    ``works_long``: see ``KafkaServer``; a container's broker is optimized in any case.
+    """
     match provider or choose_provider("kafka"):
         case "given":
             return ExternalServer(environment["KAFKA_BOOTSTRAP"])
@@ -76,7 +84,7 @@ def kafka_server(
 
             return containers.kafka_container(name, heap)
         case _:
-            return KafkaServer(STATE / name / "kafka", heap)
+            return KafkaServer(STATE / name / "kafka", heap, works_long=works_long)
 
 
 def postgres_server(name: str, provider: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:

@@ -19,6 +19,8 @@ NAME = re.compile(r"\b(moderation[a-z0-9_:]+|process_[a-z_]+|up)\b(?=[\[{ )]|$)"
 DASHBOARDS = sorted((FOLDER / "grafana").glob("*.json"))
 RULES = sorted((FOLDER / "rules").glob("*.yml"))
 VARIABLES = {"datasource", "job", "instance", "runbook"}
+GRAFANA_URL = "{{ $externalLabels.grafana_url }}"
+"""The beginning of an alert's link, as Prometheus fills it in."""
 
 
 def panels(path: Path) -> list[Json]:
@@ -81,8 +83,9 @@ def test_alert_has_severity_summary_dashboard_and_runbook_entry(alert: str) -> N
     assert len(meaning.split()) >= 5
     assert [step.split(":**")[0] for step in steps] == ["Look", "Run", "Healed"]
     assert annotations["runbook_url"] == f"{{{{ $externalLabels.console_url }}}}/runbook#{alert.lower()}"
-    dashboard = annotations["dashboard"].removeprefix("{{ $externalLabels.grafana_url }}/d/")
-    assert dashboard in {json.loads(path.read_text())["uid"] for path in DASHBOARDS}
+    assert annotations["dashboard"].removeprefix(f"{GRAFANA_URL}/d/") in {
+        json.loads(path.read_text())["uid"] for path in DASHBOARDS
+    }
     assert annotations["summary"]
 
 
@@ -153,7 +156,8 @@ def test_the_dashboard_of_an_alert_links_to_its_runbook_entry() -> None:
     for path in DASHBOARDS:
         links = [link["url"] for panel in panels(path) for link in panel.get("links", ())]
         assert all(link.startswith("${runbook}#") for link in links)
-        linked |= {(f"/d/{json.loads(path.read_text())['uid']}", link.removeprefix("${runbook}#")) for link in links}
+        dashboard = f"{GRAFANA_URL}/d/{json.loads(path.read_text())['uid']}"
+        linked |= {(dashboard, link.removeprefix("${runbook}#")) for link in links}
     expected = {(rule["annotations"]["dashboard"], alert.lower()) for alert, rule in alerts().items()}
 
     assert expected - linked == set()

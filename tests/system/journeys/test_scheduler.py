@@ -25,6 +25,8 @@ from tests.integration.telemetry.test_outages import TcpProxy
 FINAL_GRADER, GRADER, STUDENT = 11, 21, 31
 PUNCTUAL_SECONDS = 20
 """A stalled machine does not count as a late scheduler."""
+DECIDED_SECONDS = 4
+"""By then a busy machine has decided a schedule."""
 FAILURES = (
     "scheduler.connect.after=raise@1,scheduler.connection.fetch.before=raise@1,scheduler.connection.fetch.after=raise@2,"
     "scheduler.producer.start.after=raise@1,scheduler.producer.send_and_wait.after=raise@1,"
@@ -245,7 +247,7 @@ async def test_publication_happens_once_whichever_boundary_the_scheduler_fails_a
     scheduler = season.create_scheduler(FAILPOINTS=FAILURES)
     scheduler.start()
     assignments = [await season.create_assignment()]
-    times = [await season.schedule(assignments[0], 1)]
+    times = [await season.schedule(assignments[0], DECIDED_SECONDS)]
     published_at = [await season.wait_for_publication(assignments[0])]
     failed = {f"{choice.split('=')[0]}: raise" for choice in FAILURES.split(",")}
     assert {line for line in failed if line not in scheduler.log.read_text()} == set()
@@ -257,7 +259,7 @@ async def test_publication_happens_once_whichever_boundary_the_scheduler_fails_a
         crashing = scheduler.popen
         assert crashing is not None
         assignments.append(await season.create_assignment())
-        times.append(await season.schedule(assignments[-1], 1))
+        times.append(await season.schedule(assignments[-1], DECIDED_SECONDS))
         await wait_until(lambda popen=crashing: popen.poll() is not None, f"it is killed {moment} it sends")  # type: ignore[misc]
         scheduler.environment["FAILPOINTS"] = ""
         scheduler.start()

@@ -6,6 +6,7 @@ KAFKA_BOOTSTRAP=localhost:9092 python consumer.py moderation.live-events grades.
 import argparse
 import asyncio
 import json
+import os
 import sqlite3
 import sys
 from typing import Any
@@ -114,6 +115,8 @@ if __name__ == "__main__":
     parser.add_argument("file", help="the SQLite database with the table")
     parser.add_argument("--once", action="store_true", help="end when everything on the topic has been read")
     arguments = parser.parse_args()
+    if not os.environ.get("KAFKA_BOOTSTRAP"):
+        parser.error("KAFKA_BOOTSTRAP is not set or not exported; nothing was read: export KAFKA_BOOTSTRAP=HOST:PORT")
     try:
         asyncio.run(main(arguments.topic, arguments.file, arguments.once))
     except SequenceGap as gap:

@@ -9,6 +9,7 @@ topics are created with twelve partitions.
 import argparse
 import asyncio
 import json
+import os
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -46,4 +47,6 @@ if __name__ == "__main__":
     parser.add_argument("file", type=Path, help="a file of the corpus")
     parser.add_argument("prefix", help="of the topics")
     arguments = parser.parse_args()
+    if not os.environ.get("KAFKA_BOOTSTRAP"):
+        parser.error("KAFKA_BOOTSTRAP is not set or not exported; nothing was sent: export KAFKA_BOOTSTRAP=HOST:PORT")
     asyncio.run(main(arguments.file, arguments.prefix))

@@ -5,6 +5,7 @@ KAFKA_BOOTSTRAP=localhost:9092 python producer.py [--prefix moderation] [--cours
 
 import argparse
 import asyncio
+import os
 import time
 from typing import Any
 
@@ -70,4 +71,6 @@ if __name__ == "__main__":
     parser.add_argument("--prefix", default="moderation", help="the prefix of the service's topics")
     parser.add_argument("--course", type=int, default=int(time.time()) * 100, help="a course that does not exist yet")
     arguments = parser.parse_args()
+    if not os.environ.get("KAFKA_BOOTSTRAP"):
+        parser.error("KAFKA_BOOTSTRAP is not set or not exported; nothing was sent: export KAFKA_BOOTSTRAP=HOST:PORT")
     asyncio.run(main(arguments.prefix, arguments.course))

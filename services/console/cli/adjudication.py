@@ -22,7 +22,11 @@ def adjudicate(
     assignment_id: AssignmentIdArgument,
     what_if: Annotated[
         typer.FileText | None,
-        typer.Option(metavar="FILE", help="A policy as JSON (- for standard input): show its outcome, change nothing."),
+        typer.Option(
+            metavar="FILE",
+            help="A policy as JSON (- for standard input): show its outcome, change nothing."
+            ' Example: {"marks": 2, "within_points": "3", "result": "mean"}',
+        ),
     ] = None,
     student: Annotated[
         list[str] | None, typer.Option(help="Only this student of the moderation set; may be repeated.")

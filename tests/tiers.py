@@ -16,10 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local import backing_services
 from deploy.local.paths import ROOT, STATE
 from tests import COVERAGE_LINE, SERVERS_ARE_REMOVED
-from tests.fixtures.secure import secured_servers
 
 BIN = Path(sys.executable).parent
 LOGS = STATE / "tests"
@@ -158,6 +156,9 @@ CONCURRENT_TIERS_MAX = 2
 @contextlib.contextmanager
 def shared_servers() -> Iterator[dict[str, str]]:
     """Start one Kafka and one PostgreSQL; yield the environment that names them. They are removed at the end."""
+    # Imported here, as below: the unit tier starts without the clients of servers.
+    from deploy.local import backing_services
+
     name = f"tests-{os.getpid()}"
     servers = {
         "KAFKA_BOOTSTRAP": backing_services.kafka_server(name, heap=HEAP, works_long=True),
@@ -184,6 +185,8 @@ async def run_tier(tier: Tier, environment: dict[str, str], log: Path | None) ->
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("wb")) if log else None
         if tier.is_secure:
+            from tests.fixtures.secure import secured_servers
+
             environment = environment | stack.enter_context(secured_servers(f"tests-secure-{os.getpid()}", HEAP))
         try:
             async with asyncio.timeout(tier.minutes * 60 * float(os.environ.get("TEST_LIMIT_FACTOR", "1"))):

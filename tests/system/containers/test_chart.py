@@ -246,8 +246,8 @@ def test_without_peers_a_port_is_open_to_no_address(chart: Chart) -> None:
     closed = ("networkPolicy.gatewayFrom=[]", "networkPolicy.consoleFrom=[]", "networkPolicy.monitoringFrom=[]")
     policies = select_kind(chart.render(values, *closed), "NetworkPolicy")
     rules = [rule for policy in policies for rule in policy["spec"]["ingress"] or []]
-    # What remains: the console sends commands to the gateway.
-    (peer,) = [peer for rule in rules for peer in rule["from"]]
+    # What remains: the console sends commands to the gateway. A rule without peers would be open to everyone.
+    ((peer,),) = [rule["from"] for rule in rules]
     assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "console"
 
 

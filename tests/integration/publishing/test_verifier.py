@@ -1,10 +1,6 @@
 """The verifier reports each planted fault exactly, and nothing on correct topics."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,11 +8,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from deploy.local.paths import ROOT
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from tests.fixtures.recorded_topics import RecordCopy, RecordedTopics
+from tests.integration.cli.conftest import CommandLine
 
 Records = list[RecordCopy]
 Findings = list[tuple[str, int, int]]
@@ -253,19 +249,14 @@ async def test_verify_command_prints_findings_and_sets_the_exit_code(recorded_to
     name = await recorded_topics.create_topic(
         {**records, shard: records[shard][:FAULT_INDEX] + records[shard][FAULT_NUMBER:]}
     )
-    as_consumer = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    as_consumer |= {name: value for name, value in recorded_topics.system.environment.items() if name != "DATABASE_URL"}
+    beside_log = CommandLine(recorded_topics.system.environment)
+    as_consumer = CommandLine({**recorded_topics.system.environment, "DATABASE_URL": ""})
 
-    def run(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "services.cli", "verify", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-    sound = run(recorded_topics.system.environment, "--json")
-    assert sound.returncode == 0, sound.stderr
-    results = json.loads(sound.stdout)
-    assert {result["output"]: result["sound"] for result in results} == dict.fromkeys(FEED_BY_TOPIC, True)
-    faulty = run(as_consumer, name, "--of", "events")
-    assert faulty.returncode == 1
+    sound = await beside_log.run_in_process("verify", "--json")
+    assert sound.exit_code == 0, sound.stderr
+    assert {result["output"]: result["sound"] for result in sound.json()} == dict.fromkeys(FEED_BY_TOPIC, True)
+    faulty = await as_consumer.run_in_process("verify", name, "--of", "events")
+    assert faulty.exit_code == 1
     assert f"shard {shard}: {FAULT_NUMBER} missing" in faulty.stdout
-    missing = run(as_consumer, f"{name}.events")
-    assert (missing.returncode, missing.stderr.strip()) == (4, f"there is no topic {name}.events")
+    missing = await as_consumer.run_in_process("verify", f"{name}.events")
+    assert (missing.exit_code, missing.stderr.strip()) == (4, f"there is no topic {name}.events")

@@ -24,9 +24,11 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{/* Whether the jobs run before all other resources. They cannot at the installation that has Strimzi create their user. */}}
+{{/* Whether the jobs run before all other resources. They cannot before Strimzi has created their user and its Secret. */}}
 {{- define "moderation.areJobsHooks" -}}
-{{- if or .Release.IsUpgrade (not .Values.strimzi.users.enabled) }}true{{ end }}
+{{- if not .Values.strimzi.users.enabled }}true
+{{- else if lookup "v1" "Secret" .Release.Namespace (printf "%s-administrator" (include "moderation.name" .)) }}true
+{{- end }}
 {{- end }}
 
 {{/* .root, .component: the Kafka user of a process, and the Secret with its password */}}

@@ -20,7 +20,8 @@ DASHBOARDS = sorted((FOLDER / "grafana").glob("*.json"))
 RULES = sorted((FOLDER / "rules").glob("*.yml"))
 VARIABLES = {"datasource", "job", "instance", "runbook"}
 GRAFANA_URL = "{{ $externalLabels.grafana_url }}"
-"""The beginning of an alert's link, as Prometheus fills it in."""
+RUNBOOK_URL = "{{ with $externalLabels.console_url }}{{ . }}/runbook{{ else }}deploy/monitoring/runbook.md{{ end }}"
+"""The beginnings of an alert's links, as Prometheus fills them in."""
 
 
 def panels(path: Path) -> list[Json]:
@@ -82,7 +83,7 @@ def test_alert_has_severity_summary_dashboard_and_runbook_entry(alert: str) -> N
     meaning, *steps = entry[2].split("\n- **")
     assert len(meaning.split()) >= 5
     assert [step.split(":**")[0] for step in steps] == ["Look", "Run", "Healed"]
-    assert annotations["runbook_url"] == f"{{{{ $externalLabels.console_url }}}}/runbook#{alert.lower()}"
+    assert annotations["runbook_url"] == f"{RUNBOOK_URL}#{alert.lower()}"
     assert annotations["dashboard"].removeprefix(f"{GRAFANA_URL}/d/") in {
         json.loads(path.read_text())["uid"] for path in DASHBOARDS
     }

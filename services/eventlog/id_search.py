@@ -39,11 +39,11 @@ order by s.number desc limit $3
 # An index of all correlation ids would make each append parse the verdict's JSON, which may have megabytes.
 CORRELATED_PER_SHARD = 10_000
 # $1 a correlation id, $2 the same as in the JSON, $3 a root account (null: any), $4 verdicts of each shard, $5 limit.
-# Bodies without the text are not parsed.
+# Bodies without the text are not parsed: PostgreSQL keeps the order of a case expression, not that of conditions.
 CORRELATED = """
 select v.shard, v.number, v.body ->> 'type', v.body ->> 'status'
 from shard s cross join lateral (select * from verdict_body b where b.shard = s.shard order by b.number desc limit $4) v
-where strpos(v.body::text, $2) > 0 and v.body ->> 'correlation_id' = $1
+where case when strpos(v.body::text, $2) > 0 then v.body ->> 'correlation_id' = $1 else false end
   and ($3::bigint is null or v.body ->> 'root_account_id' = $3::text)
 order by v.recorded_at desc, v.shard, v.number desc limit $5
 """
@@ -94,7 +94,10 @@ class CorrelatedVerdict:
 
 @dataclass(frozen=True, slots=True)
 class CorrelatedVerdicts:
-    """``verdicts``: newest first; ``since``: older verdicts were not searched, None if all were."""
+    """``verdicts``: newest first.
+
+    ``since``: if none was found, the time before which verdicts were not searched, None if all were.
+    """
 
     verdicts: list[CorrelatedVerdict]
     since: datetime | None
@@ -129,8 +132,10 @@ async def find_correlated(
     """Search the newest verdicts for those of a correlation id. Raises SearchTooLong, SearchBusy."""
     as_json = orjson.dumps(correlation_id).decode()
     rows = await _scan(pool, CORRELATED, correlation_id, as_json, root_account, verdicts_per_shard, rows_max)
-    since = await pool.fetchval(CORRELATED_SINCE, verdicts_per_shard)
-    return CorrelatedVerdicts([CorrelatedVerdict(*row) for row in rows], since)
+    if rows:
+        return CorrelatedVerdicts([CorrelatedVerdict(*row) for row in rows], None)
+    ((since,),) = await _scan(pool, CORRELATED_SINCE, verdicts_per_shard)
+    return CorrelatedVerdicts([], since)
 
 
 async def _scan(pool: Pool, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -15,5 +15,5 @@ OPENAPI_FILE = Path(__file__).parents[2] / "schemas" / "openapi.json"
 @functools.cache
 def read_document() -> Document:
     """Return the document, always the same object."""
-    document: Document = json.loads(OPENAPI_FILE.read_text())
+    document: Document = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
     return document

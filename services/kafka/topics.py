@@ -54,7 +54,7 @@ async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: R
         created = await _create_topics(bootstrap, admin, new_topics)
     finally:
         await admin.close()
-    if len(created) == len(TOPICS) or await _never_held_records(bootstrap, prefix):
+    if await _never_held_records(bootstrap, prefix):
         await write_progress(bootstrap, full_topic_name(prefix, "progress"), initial_progress)
     return created
 

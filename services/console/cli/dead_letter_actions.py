@@ -100,7 +100,9 @@ def _build_filter(letter_id: str | None, cause: str | None, partition: int | Non
 
 
 def _require_readable(letter: DeadLetter) -> None:
-    """Raise ActionRefused if a redrive would make it a dead letter again."""
+    """Raise ActionRefused if a redrive would make it a dead letter again; closed and erased ones are refused later."""
+    if letter.resolution is not None or letter.is_erased:
+        return
     parsed = parse(letter.value)
     if isinstance(parsed, UnreadableRecord):
         raise ActionRefused(

@@ -133,6 +133,11 @@ class FaultRun:
             self.outcome.commands += load.sent
         try:
             wait_until(installation.is_settled, "all is decided and published", SETTLE_SECONDS_MAX)
+            # Another scheduler may still send a publication that is decided: its record would have no verdict yet.
+            for scheduler in installation.of("scheduler"):
+                if scheduler.popen is not None:
+                    installation.stop(scheduler)
+            wait_until(installation.is_settled, "the last publications are decided", SETTLE_SECONDS_MAX)
         except TimeoutError as error:
             self.fail(f"{error} ({installation.prefix}): " + "; ".join(describe(installation.processes)))
         try:

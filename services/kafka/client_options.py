@@ -10,6 +10,7 @@ from typing import Any
 
 from services.config.base import SettingsError
 from services.config.kafka import KafkaSecuritySettings
+from services.kafka.client_compat import close_tls_at_once
 
 
 def client_options(bootstrap: str) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def client_options(bootstrap: str) -> dict[str, Any]:
         "security_protocol": settings.kafka_security_protocol,
     }
     if settings.uses_tls:
+        close_tls_at_once()
         options["ssl_context"] = _create_ssl_context(settings)
     if settings.uses_sasl:
         options |= {

@@ -1,12 +1,15 @@
 """Kafka allows processes and external users exactly what ``deploy/kafka/acls.yaml`` lists."""
 
+import asyncio
 import json
 import os
 import time
 from typing import Any
 
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import TopicPartition as AioTopicPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -16,6 +19,7 @@ from deploy.local.logins import LOGIN_ROLES
 from deploy.local.secure_servers import OUTSIDE_ROLES
 from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.kafka.client_options import client_options, librdkafka_options
+from services.kafka.topic_reader import open_reader
 from services.kafka.topics import full_topic_name
 from tests.fixtures.fault_helpers import publication_commands
 from tests.fixtures.gateway_client import GatewayClient
@@ -43,6 +47,8 @@ WRITES = {
 }
 STUDENTS = 3
 DEADLINE_SECONDS = 30
+READERS = 12
+END_SECONDS_MAX = 15
 
 
 def settings_of(user: str, **settings: Any) -> dict[str, Any]:
@@ -182,6 +188,27 @@ async def test_a_broker_with_a_certificate_of_another_authority_is_not_trusted(r
     client = AdminClient(settings_of("handler", **system_authorities))
     with pytest.raises(KafkaException):
         client.list_topics(timeout=2)
+
+
+async def test_a_reader_of_topics_ends_at_once_while_an_answer_is_on_its_way(running_system: System) -> None:
+    # The topic is empty, so that the broker holds each fetch for a while.
+    name = full_topic_name(running_system.prefix, "dead-letters")
+    topic_partitions = [AioTopicPartition(name, shard) for shard in range(12)]
+
+    async def measure_end() -> float:
+        async with open_reader(running_system.bootstrap, topic_partitions) as consumer:
+            await consumer.end_offsets(topic_partitions)
+            for topic_partition in topic_partitions:
+                await consumer.position(topic_partition)
+            await consumer.getmany(*topic_partitions, timeout_ms=1)
+            started_at = time.monotonic()
+        return time.monotonic() - started_at
+
+    async def measure_ends() -> list[float]:
+        return await asyncio.gather(*(measure_end() for _ in range(READERS)))
+
+    # The event loop of our processes; it waits up to 30 s until a TLS connection is closed from both sides.
+    assert max(await asyncio.to_thread(uvloop.run, measure_ends())) < END_SECONDS_MAX
 
 
 def test_the_list_names_every_right_and_resource() -> None:

@@ -1,8 +1,9 @@
 """Every use of private parts of aiokafka and FastStream: what each works around, and what it depends on.
 
 An upgrade of either client may break any of them, visible only at run time. Therefore pyproject.toml pins both exactly,
-and tests/integration/kafka/test_client_compat.py tests each function and names the version it was written for. Remove a
-function as soon as upstream makes it unnecessary.
+and tests/integration/kafka/test_client_compat.py tests each function and names the version it was written for; what
+needs TLS is tested in tests/system/secure/test_kafka_access.py. Remove a function as soon as upstream makes it
+unnecessary.
 """
 
 import asyncio

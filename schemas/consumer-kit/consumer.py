@@ -4,7 +4,6 @@ KAFKA_BOOTSTRAP=localhost:9092 python consumer.py moderation.live-events grades.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import sqlite3
@@ -12,7 +11,7 @@ import sys
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from kafka_options import kafka_options
+from kafka_options import kafka_options, run_program, start_client
 
 TABLES = """
 create table if not exists grade (
@@ -85,7 +84,7 @@ async def main(topic: str, file: str, once: bool) -> None:
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    await consumer.start()
+    await start_client(consumer)
     counted = known = 0
     try:
         while True:
@@ -118,7 +117,7 @@ if __name__ == "__main__":
     if not os.environ.get("KAFKA_BOOTSTRAP"):
         parser.error("KAFKA_BOOTSTRAP is not set or not exported; nothing was read: export KAFKA_BOOTSTRAP=HOST:PORT")
     try:
-        asyncio.run(main(arguments.topic, arguments.file, arguments.once))
+        run_program(main(arguments.topic, arguments.file, arguments.once), "nothing was read")
     except SequenceGap as gap:
         sys.exit(
             f"consumer.py: events are missing: {gap}. The later one was not stored. Ask for a replay to a topic of your"

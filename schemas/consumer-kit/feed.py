@@ -7,14 +7,13 @@ topics are created with twelve partitions.
 """
 
 import argparse
-import asyncio
 import json
 import os
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from kafka_options import kafka_options
+from kafka_options import kafka_options, run_program, start_client
 
 PARTITIONS = 12
 
@@ -22,12 +21,12 @@ PARTITIONS = 12
 async def main(file: Path, prefix: str) -> None:
     records = [json.loads(line) for line in file.read_text().splitlines()]
     admin = AIOKafkaAdminClient(**kafka_options())
-    await admin.start()
+    await start_client(admin)
     topics = {f"{prefix}.{record['topic']}" for record in records} - set(await admin.list_topics())
     await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
     await admin.close()
     producer = AIOKafkaProducer(**kafka_options(), enable_idempotence=True)
-    await producer.start()
+    await start_client(producer)
     for record in records:
         await producer.send_and_wait(
             f"{prefix}.{record['topic']}",
@@ -49,4 +48,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if not os.environ.get("KAFKA_BOOTSTRAP"):
         parser.error("KAFKA_BOOTSTRAP is not set or not exported; nothing was sent: export KAFKA_BOOTSTRAP=HOST:PORT")
-    asyncio.run(main(arguments.file, arguments.prefix))
+    run_program(main(arguments.file, arguments.prefix), "nothing was sent")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from kafka_options import kafka_options
+from kafka_options import kafka_options, start_client
 
 Json = dict[str, Any]
 ATTEMPTS = 4
@@ -69,10 +69,12 @@ class ModerationClient:
         )
 
     async def __aenter__(self) -> Self:
-        await self._producer.start()
-        await self._consumer.start()
-        for partition in self._consumer.assignment():
-            await self._consumer.position(partition)  # Start to read here, before anything is sent.
+        """Connect. Raises BrokerUnreachable and other errors of Kafka."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
         self._reader = asyncio.create_task(self._read_verdicts())
         return self
 
@@ -80,6 +82,15 @@ class ModerationClient:
         self._reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reader
+        await self._stop()
+
+    async def _start(self) -> None:
+        await start_client(self._producer)
+        await start_client(self._consumer)
+        for partition in self._consumer.assignment():
+            await self._consumer.position(partition)  # Start to read here, before anything is sent.
+
+    async def _stop(self) -> None:
         await self._producer.stop()
         await self._consumer.stop()
 
@@ -101,7 +112,10 @@ class ModerationClient:
                 if verdict.done():
                     break
             else:
-                raise NoVerdict(f"{command['type']} {command_id}: no verdict after {ATTEMPTS} attempts")
+                raise NoVerdict(
+                    f"{command['type']} {command_id}: no verdict after {ATTEMPTS} attempts. It may still be decided:"
+                    " check that the service runs (development stack: deploy/stack status), then send the same command"
+                )
         finally:
             del self._waiting[command_id]
         answer: Json = verdict.result()

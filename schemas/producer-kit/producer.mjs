@@ -6,6 +6,9 @@ import { Kafka, Partitioners, logLevel } from 'kafkajs'
 
 const ATTEMPTS = 4
 const MILLISECONDS_PER_ATTEMPT = 10_000
+const EXIT_FINDING = 1
+const EXIT_USAGE = 2
+const EXIT_KAFKA = 3
 
 const { values: options } = parseArgs({
   options: {
@@ -16,27 +19,53 @@ const { values: options } = parseArgs({
 })
 if (options.help || !process.env.KAFKA_BOOTSTRAP) {
   console.log('KAFKA_BOOTSTRAP=HOST:PORT node producer.mjs [--prefix moderation] [--course 1001]')
-  process.exit(options.help ? 0 : 2)
+  process.exit(options.help ? 0 : EXIT_USAGE)
 }
 
-const kafka = new Kafka({ brokers: process.env.KAFKA_BOOTSTRAP.split(','), logLevel: logLevel.ERROR })
+// Quiet until it reads: the program itself reports, once, that no broker answers or a topic is missing.
+const kafka = new Kafka({ brokers: process.env.KAFKA_BOOTSTRAP.split(','), logLevel: logLevel.NOTHING })
 // murmur2, like the Java client: it keeps all commands of a course in one partition, in order.
 const producer = kafka.producer({ idempotent: true, createPartitioner: Partitioners.DefaultPartitioner })
 // kafkajs reads only committed records by default. A unique group reads every verdict.
 const consumer = kafka.consumer({ groupId: `verdicts-${randomUUID()}` })
 const waiting = new Map()
 
-await producer.connect()
-await consumer.connect()
-await consumer.subscribe({ topic: `${options.prefix}.verdicts`, fromBeginning: false })
-const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve))
-await consumer.run({
-  eachMessage: async ({ message }) => {
-    const verdict = JSON.parse(message.value.toString())
-    waiting.get(verdict.command_id)?.(verdict)
-  },
-})
-await joined
+function exit(code, message) {
+  console.error(`producer.mjs: ${message}`)
+  process.exit(code)
+}
+
+async function connect() {
+  try {
+    await producer.connect()
+    await consumer.connect()
+  } catch (error) {
+    exit(
+      EXIT_KAFKA,
+      `nothing was sent: no Kafka broker answers at KAFKA_BOOTSTRAP=${process.env.KAFKA_BOOTSTRAP}`
+        + ` (${(error.cause ?? error).message}). Check the address, that Kafka is running and that this machine may`
+        + ' connect to it. Development stack: run deploy/stack up, then eval "$(deploy/stack env)" and export KAFKA_BOOTSTRAP',
+    )
+  }
+}
+
+async function readVerdicts() {
+  const topic = `${options.prefix}.verdicts`
+  try {
+    await consumer.subscribe({ topic, fromBeginning: false })
+  } catch (error) {
+    exit(EXIT_FINDING, `topic ${topic}: ${error.message}. Nothing was sent; check the prefix`)
+  }
+  const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve))
+  await consumer.run({
+    eachMessage: async ({ message }) => {
+      const verdict = JSON.parse(message.value.toString())
+      waiting.get(verdict.command_id)?.(verdict)
+    },
+  })
+  await joined
+  kafka.logger().setLogLevel(logLevel.ERROR)
+}
 
 async function send(command) {
   const verdict = new Promise((resolve) => waiting.set(command.command_id, resolve))
@@ -50,13 +79,18 @@ async function send(command) {
       clearTimeout(timer)
       if (found) return found
     }
-    throw new Error(`${command.type} ${command.command_id}: no verdict after ${ATTEMPTS} attempts`)
+    throw new Error(
+      `${command.type} ${command.command_id}: no verdict after ${ATTEMPTS} attempts. It may still be decided: check that`
+        + ' the service runs (development stack: deploy/stack status), then send the same command again',
+    )
   } finally {
     waiting.delete(command.command_id)
   }
 }
 
+await connect()
 try {
+  await readVerdicts()
   const verdict = await send({
     command_id: randomUUID(),
     type: 'upsert_course',
@@ -66,6 +100,10 @@ try {
     data: { name: 'Modern History' },
   })
   console.log(`${verdict.type}: ${verdict.status}${verdict.reason ? `, ${verdict.reason}: ${verdict.message}` : ''}`)
+  if (verdict.status === 'rejected') process.exitCode = EXIT_FINDING
+} catch (error) {
+  console.error(`producer.mjs: ${error.message}`)
+  process.exitCode = error.name.startsWith('KafkaJS') ? EXIT_KAFKA : EXIT_FINDING
 } finally {
   await consumer.disconnect()
   await producer.disconnect()

@@ -4,12 +4,13 @@ KAFKA_BOOTSTRAP=localhost:9092 python producer.py [--prefix moderation] [--cours
 """
 
 import argparse
-import asyncio
 import os
+import sys
 import time
 from typing import Any
 
-from moderation import ModerationClient, Rejected, new_command
+from kafka_options import run_program
+from moderation import ModerationClient, NoVerdict, Rejected, new_command
 
 TEACHER, TUTOR, STUDENT = 11, 21, 31
 ENROLLMENTS = {TEACHER: "TeacherEnrollment", TUTOR: "TaEnrollment", STUDENT: "StudentEnrollment"}
@@ -73,4 +74,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if not os.environ.get("KAFKA_BOOTSTRAP"):
         parser.error("KAFKA_BOOTSTRAP is not set or not exported; nothing was sent: export KAFKA_BOOTSTRAP=HOST:PORT")
-    asyncio.run(main(arguments.prefix, arguments.course))
+    try:
+        run_program(main(arguments.prefix, arguments.course), "nothing was sent")
+    except (NoVerdict, Rejected) as error:
+        sys.exit(f"producer.py: {error}")

@@ -40,6 +40,17 @@ async def test_python_producer_plays_an_assignment_to_its_publication(running_sy
     assert await run_program(running_system, sys.executable, "producer.py", "--course", "8801") == PRODUCER_PLAYED
 
 
+async def test_python_producer_names_a_topic_that_does_not_exist(running_system: System) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "producer.py", "--prefix", "nowhere"], cwd=KIT,
+        env={**os.environ, "KAFKA_BOOTSTRAP": running_system.bootstrap}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        "producer.py: nothing was sent: there is no such topic for this user. Check its name and prefix\n",
+    )
+
+
 async def test_python_client_repeats_an_unanswered_command_without_doubling_it(running_system: System) -> None:
     program = """
 import asyncio, sys
@@ -73,6 +84,15 @@ def node_kit() -> Path:
     if not (folder / "node_modules" / "kafkajs").is_dir():
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
     return folder
+
+
+async def test_node_producer_without_a_broker_prints_one_line_with_the_address(node_kit: Path) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run, ["node", "producer.mjs"], cwd=node_kit,
+        env={**os.environ, "KAFKA_BOOTSTRAP": "127.0.0.1:1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1), done.stderr
+    assert "no Kafka broker answers at KAFKA_BOOTSTRAP=127.0.0.1:1 (" in done.stderr
 
 
 async def test_node_producer_prints_the_verdict_of_its_command(running_system: System, node_kit: Path) -> None:

@@ -1,0 +1,51 @@
+"""The programs of the producer kit and the consumer kit, on machines from which no broker can be reached."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCHEMAS = Path(__file__).parents[3] / "schemas"
+CLOSED_PORT = "127.0.0.1:1"
+PROGRAMS = {
+    "producer-kit": [[sys.executable, "producer.py"]],
+    "consumer-kit": [
+        [sys.executable, "consumer.py", "moderation.live-events", ":memory:"],
+        [sys.executable, "feed.py", "corpus/replay.jsonl", "test"],
+        ["./consumer.sh", "moderation.live-events"],
+    ],
+}
+CASES = [(kit, program) for kit, programs in PROGRAMS.items() for program in programs]
+
+
+def run_program(kit: str, program: list[str], **settings: str) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
+    return subprocess.run(
+        program, cwd=SCHEMAS / kit, env={**environment, **settings}, capture_output=True, text=True, check=False,
+        timeout=30,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("kit", "program"), CASES, ids=lambda value: value[-1] if isinstance(value, list) else "")
+def test_program_without_a_broker_prints_one_line_with_the_address_and_what_to_check(
+    kit: str, program: list[str]
+) -> None:
+    done = run_program(kit, program, KAFKA_BOOTSTRAP=CLOSED_PORT)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1), done.stderr
+    assert f"no Kafka broker answers at KAFKA_BOOTSTRAP={CLOSED_PORT} (" in done.stderr
+    assert "Check the address" in done.stderr
+    assert "deploy/stack up" in done.stderr
+
+
+def test_program_names_a_missing_setting_of_a_secured_broker() -> None:
+    done = run_program("producer-kit", PROGRAMS["producer-kit"][0], KAFKA_BOOTSTRAP=CLOSED_PORT,
+                       KAFKA_SECURITY_PROTOCOL="SASL_SSL")  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "KAFKA_SASL_USERNAME is not set" in done.stderr
+
+
+def test_kits_connect_by_the_same_code() -> None:
+    copies = [(SCHEMAS / kit / "kafka_options.py").read_text() for kit in PROGRAMS]
+    assert copies[0] == copies[1]

@@ -6,7 +6,7 @@
 -- PostgreSQL holds the only truth: handlers append to it, relays publish from it, all else is derived. Three rules:
 --
 --   1. Append-only. Triggers refuse every change of a row to everyone; grants refuse it to the processes as well. Only
---      encryption keys are deleted, which erases what they encrypted.
+--      encryption keys are deleted, which erases what they encrypted, and snapshots replaced, which are no part of it.
 --   2. The numbers that leave the service (event.position, event.live_number, verdict.number, dead_letter.number) are
 --      dense from 1, per shard and in commit order: append() checks under the shard's lock that a batch continues them.
 --      A reader that asks for the numbers after its last one misses nothing. Sequences and transaction ids would hide
@@ -48,7 +48,7 @@ end
 $$;
 
 -- Append-only ---------------------------------------------------------------------------------------------------------
--- Every table has this trigger. It is enabled ALWAYS: session_replication_role = replica skips plain triggers.
+-- Every table of the log has this trigger. It is enabled ALWAYS: session_replication_role = replica skips plain triggers.
 
 create function refuse_change() returns trigger language plpgsql as $$
 begin
@@ -576,6 +576,30 @@ create trigger append_only before update or delete or truncate on access_record
 alter table access_record enable always trigger append_only;
 grant select on access_record to moderation_operator, moderation_reader;
 grant insert on access_record to moderation_operator, moderation_reader;
+
+-- snapshot ------------------------------------------------------------------------------------------------------------
+-- A cache beside the log, and the only table whose rows are updated. A handler that has read an assignment's events from
+-- the log writes its state here, and later reads the state and the events after it. The state holds no personal text.
+
+create table snapshot (
+    stream     bigint primary key,
+    version    integer not null,
+    form       bytea not null,
+    last_event bytea not null,
+    state      bytea not null,
+    texts      bytea not null,
+    made_at    timestamptz not null default clock_timestamp()
+);
+alter table snapshot alter column state set storage external;
+comment on table snapshot is
+    'States of assignments with many events, as handlers have read them from the log. Not part of the log: handlers'
+    ' replace rows, and the owner may delete all of them at any time.';
+comment on column snapshot.form is 'A hash of the code that made it: other code does not read it.';
+comment on column snapshot.last_event is
+    'A hash of the event of this version: a log that has another event there does not use it.';
+comment on column snapshot.texts is
+    'Comments and rubric assessments by student, encrypted with the keys that encrypt them in events.';
+grant select, insert, update on snapshot to moderation_writer;
 
 -- Row-level security --------------------------------------------------------------------------------------------------
 -- An operator's login may be bound to one root account (`moderated-grading admin bind-operator`). It then has one role,

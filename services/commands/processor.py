@@ -40,8 +40,8 @@ class ConcurrentAppend(Exception):
 class CommandProcessor:
     """Processes the batches of one subscriber over one connection, with its own cache.
 
-    ``shard_count``: of the installation; ``authorizer``: None accepts every sender. ``give_way`` is awaited when
-    deciding takes long.
+    ``shard_count``: of the installation; ``authorizer``: None accepts every sender. ``snapshot_events``: the events
+    from which on an assignment has a snapshot, 0 for never. ``give_way`` is awaited when deciding takes long.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class CommandProcessor:
         cache_bytes_max: int = BYTES_MAX,
         live_events_shard: int | None = None,
         limits: BatchLimits | None = None,
+        snapshot_events: int = 0,
         give_way: Callable[[], Awaitable[None]] = give_way,
     ) -> None:
         self.event_store = event_store
@@ -60,7 +61,7 @@ class CommandProcessor:
         self.shard_count = shard_count
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
-        self.state_cache = StateCache(cache_bytes_max)
+        self.state_cache = StateCache(cache_bytes_max, snapshot_events)
         # Taken from the sequence, and not yet used by an appended stream.
         self._stream_numbers: list[int] = []
         self._limits = limits or BatchLimits()
@@ -100,6 +101,7 @@ class CommandProcessor:
             part_result, part_count = await self._process_part(part, watermarks)
             result.add(part_result)
             processed_count += part_count
+            await self._write_snapshots()
             self.state_cache.evict_lru()
             if part_count < len(part):
                 result.deferred = records[processed_count:]
@@ -155,6 +157,12 @@ class CommandProcessor:
             if meter.is_slow:
                 await meter.give_way()
         return len(part)
+
+    async def _write_snapshots(self) -> None:
+        for snapshot in self.state_cache.take_snapshots():
+            # The batch is appended. A failure is the connection's, which the next query reports.
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await self.event_store.write_snapshot(snapshot)
 
     def _split(self, incoming_records: Records) -> Iterator[Records]:
         """Split a batch that needs more uncached streams than may be read at once."""

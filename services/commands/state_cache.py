@@ -11,6 +11,7 @@ from services.commands.parse import InvalidCommand
 from services.commands.state_size import LARGE_EVENT_BYTES, estimate_assignment_bytes, estimate_course_bytes
 from services.commands.stream_reading import CachedName, StreamKey, read_streams
 from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
+from services.eventlog.snapshots import RestoredState, Snapshot, make_snapshot
 from services.eventlog.store import EventStore, Stream
 from services.eventlog.stored_events import StoredEvent
 from services.moderation.assignment import Assignment
@@ -31,16 +32,20 @@ class StateCache:
     """Courses by (root account, course) and assignments by (root account, assignment), with their stream rows.
 
     They are as of ``positions``, the heads of their shards. ``bytes_max``: the approximate memory above which the
-    least recently used ones are evicted.
+    least recently used ones are evicted. ``snapshot_events``: assignments with as many events have snapshots, see
+    :mod:`services.eventlog.snapshots`; 0: none has.
     """
 
-    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = BYTES_MAX, snapshot_events: int = 0) -> None:
         self.courses: dict[StreamKey, tuple[Course, Stream]] = {}
         self.assignments: dict[StreamKey, tuple[Assignment, Stream]] = {}
         self.positions: dict[int, int] = {}
         self.new_stream_ids: dict[StreamName, NewStreamId] = {}
         self.byte_count = 0
         self.bytes_max = bytes_max
+        # Made by the last load, to be written after the batch.
+        self.new_snapshots: list[Snapshot] = []
+        self._snapshot_events = snapshot_events
         # Bytes by stream ("course" or "assignment", key), the least recently used first.
         self._sizes: OrderedDict[CachedName, int] = OrderedDict()
         self._used_streams: dict[CachedName, None] = {}
@@ -57,6 +62,7 @@ class StateCache:
         self._sizes.clear()
         self._used_streams.clear()
         self._large_event_bytes.clear()
+        self.new_snapshots.clear()
         self.byte_count = 0
 
     def drop_stale(self, positions: dict[int, int]) -> None:
@@ -104,7 +110,8 @@ class StateCache:
         if not missing:
             return []
         needed_first = list(itertools.islice(self._used_streams, STREAMS_OF_A_COMMAND))
-        self._unread = await read_streams(self, event_store, missing, len(set(needed_first).intersection(missing)))
+        required = len(set(needed_first).intersection(missing))
+        self._unread = await read_streams(self, event_store, missing, required, self._snapshot_events)
         return self._find_new_streams(command for command in commands if self.is_loaded(command))
 
     @property
@@ -202,6 +209,26 @@ class StateCache:
         if stream.assignment is None:
             state = Course(root_account_id=stream.root_account, course_id=stream.course)
             self.courses[stream.root_account, stream.course] = (state, stream)
+
+    def restore(self, stream: Stream, restored: RestoredState) -> None:
+        """Cache the state of an assignment from its snapshot; the events after it follow."""
+        key = stream.root_account, restored.assignment.assignment_id
+        self.assignments[key] = (restored.assignment, stream)
+        for size in restored.text_sizes:
+            if size > LARGE_EVENT_BYTES:
+                self._add_event_bytes(key, size)
+
+    def add_snapshot(self, stream: Stream, version_min: int) -> None:
+        """Make a snapshot of an assignment that was just read, if it has reached a version."""
+        assert stream.assignment is not None
+        assignment, _ = self.assignments[stream.root_account, stream.assignment]
+        if assignment.version >= version_min:
+            self.new_snapshots.append(make_snapshot(assignment, self.positions[stream.shard]))
+
+    def take_snapshots(self) -> list[Snapshot]:
+        """Return the snapshots that are to be written, and forget them."""
+        snapshots, self.new_snapshots = self.new_snapshots, []
+        return snapshots
 
     def apply_stored(self, stream: Stream, stored_event: StoredEvent) -> None:
         """Apply the next event of a stream whose reading has begun."""

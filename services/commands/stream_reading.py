@@ -19,12 +19,15 @@ EVENTS_PER_QUERY = 5_000
 
 
 async def read_streams(
-    cache: "StateCache", event_store: EventStore, names: Sequence[CachedName], required: int
+    cache: "StateCache", event_store: EventStore, names: Sequence[CachedName], required: int, snapshot_events: int
 ) -> set[CachedName]:
     """Read the streams with these names into the cache; return those that exist but were left unread.
 
     Reading ends where the states that it made reach the cache's ``bytes_max``. The first ``required`` streams are
     read in any case: a command can then be decided, however large they are.
+
+    An assignment with at least ``snapshot_events`` events is read from its snapshot and the events after it; if those
+    are as many, a new snapshot is added to ``cache.new_snapshots``.
     """
     streams = {
         get_name(stream): (stream, version)
@@ -36,10 +39,13 @@ async def read_streams(
     required_names = set(names[:required])
     size, read_count = 0, 0
     while read_count < len(existing):
-        group = _take_group(existing[read_count:])
+        group = _take_group(existing[read_count:], snapshot_events)
         place = 0
         cache.begin(group[0][1])
-        async with contextlib.aclosing(event_store.events([stream.number for _, stream, _ in group])) as chunks:
+        is_large = _is_large(group[0], snapshot_events)
+        after_version = await _restore(cache, event_store, group[0][1]) if is_large else 0
+        reading = event_store.events([stream.number for _, stream, _ in group], after_version)
+        async with contextlib.aclosing(reading) as chunks:
             async for chunk in chunks:
                 for event in chunk:
                     while group[place][1].number != event.stream:
@@ -55,6 +61,8 @@ async def read_streams(
                     return {unread for unread, *_ in existing[read_count + place + is_complete :]}
         size += cache.estimate_bytes(*group[place][0])
         read_count += len(group)
+        if is_large:
+            cache.add_snapshot(group[0][1], after_version + snapshot_events)
     return set()
 
 
@@ -65,11 +73,27 @@ def get_name(stream: Stream) -> CachedName:
     return "assignment", (stream.root_account, stream.assignment)
 
 
-def _take_group(streams: Sequence[ExistingStream]) -> Sequence[ExistingStream]:
-    """Return the first streams that have EVENTS_PER_QUERY events together, or all."""
+def _take_group(streams: Sequence[ExistingStream], snapshot_events: int) -> Sequence[ExistingStream]:
+    """Return the first streams that have EVENTS_PER_QUERY events together, or all; one with a snapshot alone."""
     events = 0
-    for count, (_, _, version) in enumerate(streams, 1):
-        events += version
+    for count, stream in enumerate(streams, 1):
+        if _is_large(stream, snapshot_events):
+            return streams[: max(count - 1, 1)]
+        events += stream[2]
         if events >= EVENTS_PER_QUERY:
             return streams[:count]
     return streams
+
+
+def _is_large(stream: ExistingStream, snapshot_events: int) -> bool:
+    (kind, _), _, version = stream
+    return kind == "assignment" and 0 < snapshot_events <= version
+
+
+async def _restore(cache: "StateCache", event_store: EventStore, stream: Stream) -> int:
+    """Put the state of an assignment's snapshot into the cache, and return its version, 0 without a snapshot."""
+    restored = await event_store.read_snapshot(stream.number)
+    if restored is None:
+        return 0
+    cache.restore(stream, restored)
+    return restored.assignment.version

@@ -15,6 +15,7 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
 
     A transaction ends after the command that reaches ``handler_batch_events`` or ``handler_batch_bytes``.
     ``handler_cache_mib`` limits the memory of cached courses and assignments; subscribers share it.
+    ``handler_snapshot_events``: see :mod:`services.eventlog.snapshots`.
     """
 
     handler_instance: str | None = Field(
@@ -28,6 +29,12 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
     )
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
     handler_cache_mib: int = Field(default=256, ge=1, le=65_536, description="a number of MiB from 1 to 65536")
+    handler_snapshot_events: int = Field(
+        default=5_000,
+        ge=0,
+        le=10_000_000,
+        description="the events from which on an assignment has a snapshot, from 0 (none) to 10000000",
+    )
     handler_batch_events: int = Field(default=20_000, ge=1, le=200_000, description="a number from 1 to 200000")
     handler_batch_bytes: int = Field(
         default=16 << 20, ge=1 << 10, le=256 << 20, description="a number of bytes from 1024 to 268435456"

@@ -11,6 +11,7 @@ import asyncpg
 from services.eventlog.append_batch import AppendBatch, ShardHead
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.first_verdicts import FirstVerdict, load_bodies
+from services.eventlog.snapshots import RestoredState, Snapshot, read_snapshot, write_snapshot
 from services.eventlog.stored_events import StoredEvent, read_events
 
 # $1 shards, $2 command ids.
@@ -160,14 +161,24 @@ class EventStore:
         )
         return [(Stream(*row[:5]), row[5]) for row in rows]
 
-    async def events(self, streams: Sequence[int]) -> AsyncGenerator[list[StoredEvent], None]:
-        """Yield all events of the streams in chunks, stream by stream and each in order, prefetching the next chunk.
+    async def events(self, streams: Sequence[int], after_version: int = 0) -> AsyncGenerator[list[StoredEvent], None]:
+        """Yield the events of the streams after a version in chunks, prefetching the next chunk.
 
-        Close the generator (``contextlib.aclosing``): until then the connection is in use.
+        Stream by stream, and each in order. Close the generator (``contextlib.aclosing``): until then the connection is
+        in use.
         """
-        async with contextlib.aclosing(read_events(self.connection, self.encryption_keys, streams)) as chunks:
+        reading = read_events(self.connection, self.encryption_keys, streams, after_version)
+        async with contextlib.aclosing(reading) as chunks:
             async for stored_events in chunks:
                 yield stored_events
+
+    async def read_snapshot(self, stream: int) -> RestoredState | None:
+        """Return the state of an assignment's snapshot, None if there is none that can be used."""
+        return await read_snapshot(self.connection, self.encryption_keys, stream)
+
+    async def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Replace an assignment's snapshot by one whose events this store has read."""
+        await write_snapshot(self.connection, self.encryption_keys, snapshot)
 
     async def draw_stream_numbers(self, count: int) -> list[int]:
         """Take stream numbers from the sequence. A number that is never used leaves a harmless gap."""

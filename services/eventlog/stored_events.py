@@ -11,11 +11,11 @@ import asyncpg
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.personal_data import unseal_events
 
-# $1 streams. Only the first event's metadata is needed: it has the stream's secret.
+# $1 streams, $2 version. Only the first event's metadata is needed: it has the stream's secret.
 EVENTS = """
 select e.stream, e.position, e.version, e.type, e.type_version, e.data,
        case when e.version = 1 then e.metadata else '{}' end, e.recorded_at
-from event e where e.stream = any($1::bigint[]) order by array_position($1, e.stream), e.version
+from event e where e.stream = any($1::bigint[]) and e.version > $2 order by array_position($1, e.stream), e.version
 """
 EVENTS_PER_FETCH = 5_000
 # An event may take a megabyte: the number to fetch depends on the size of the previous events.
@@ -41,11 +41,17 @@ as_stored_event: Callable[[Iterable[Any]], StoredEvent] = functools.partial(tupl
 
 
 async def read_events(
-    connection: "asyncpg.Connection[asyncpg.Record]", encryption_keys: EncryptionKeys, streams: Sequence[int]
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    encryption_keys: EncryptionKeys,
+    streams: Sequence[int],
+    after_version: int = 0,
 ) -> AsyncGenerator[list[StoredEvent], None]:
-    """Yield all events of the streams in chunks, stream by stream and each in order, prefetching the next chunk."""
+    """Yield the events of the streams after a version in chunks, prefetching the next chunk.
+
+    Stream by stream, and each in order.
+    """
     async with connection.transaction():
-        cursor = await connection.cursor(EVENTS, streams)
+        cursor = await connection.cursor(EVENTS, streams, after_version)
         rows = await cursor.fetch(FIRST_EVENTS_PER_FETCH)
         while rows:
             stored_events = await unseal_events(encryption_keys, list(map(as_stored_event, rows)))

@@ -129,7 +129,7 @@ class StreamReader:
     async def events(self, streams: Sequence[int], last_position: int | None = None) -> list[StoredEvent]:
         """Return the events of the streams, each in order, up to ``last_position`` of their shard."""
         if last_position is None:
-            return await self._unseal(await self.connection.fetch(EVENTS, streams))
+            return await self._unseal(await self.connection.fetch(EVENTS, streams, 0))
         return await self._unseal(await self.connection.fetch(EVENTS_UNTIL, streams, last_position))
 
     async def events_of_types(self, streams: Sequence[int], types: Sequence[str]) -> list[StoredEvent]:

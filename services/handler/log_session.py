@@ -54,6 +54,7 @@ async def open_log_session(
         authorizer,
         live_events_shard=settings.live_events_shard,
         limits=BatchLimits(settings.handler_batch_events, settings.handler_batch_bytes),
+        snapshot_events=settings.handler_snapshot_events,
         give_way=give_way_with_heartbeat,
     )
     return LogSession(connection, processor, PositionTracker(event_store, incarnation))

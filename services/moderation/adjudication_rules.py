@@ -5,7 +5,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decima
 from fractions import Fraction
 from itertools import combinations
 from math import ceil, floor
-from typing import Any
+from typing import Any, TypeAlias
 
 from services.moderation.adjudication_policy import THIRD_MARK, AdjudicationPolicy
 from services.moderation.grade_conversion import SCORE_MAX, format_number
@@ -15,6 +15,8 @@ from services.moderation.value_object import value_object
 # Wide enough for the exact difference of any two scores.
 _WIDE_CONTEXT = Context(prec=700)
 SCORE_DIGITS = 15
+Basis: TypeAlias = tuple[AdjudicationPolicy, Decimal, str, GradingScheme | None, tuple[tuple[int, Decimal], ...]]
+"""What an adjudication depends on: policy, points, grading type, the scheme if the policy needs it, ids and scores."""
 
 
 @value_object()
@@ -51,7 +53,7 @@ class Ruling:
     comparisons: tuple[dict[str, Any], ...] = ()
 
 
-def build_basis(policy: AdjudicationPolicy, marks: Iterable[Mark], grading: Grading) -> tuple[Any, ...]:
+def build_basis(policy: AdjudicationPolicy, marks: Iterable[Mark], grading: Grading) -> Basis:
     """Return what an adjudication depends on: it holds as long as this stays the same."""
     scores = tuple((mark.provisional_grade_id, mark.score) for mark in marks)
     scheme = grading.scheme if policy.needs_scheme else None

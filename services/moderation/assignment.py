@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.moderation.adjudication_policy import AdjudicationPolicy
+from services.moderation.adjudication_rules import Basis
 from services.moderation.course import Course
 from services.moderation.grading_scheme import GradingScheme
 from services.moderation.ordinal_permutation import OrdinalPermutation
@@ -76,7 +77,7 @@ class Adjudication:
     score: Decimal | None
     failed: tuple[str, ...]
     missing: int
-    basis: tuple[Any, ...]
+    basis: Basis
     version: int
     records_final: bool
     selects: bool

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.moderation import commands
 from services.moderation.adjudication_policy import AdjudicationPolicy
+from services.moderation.ids import IDS_PER_ASSIGNMENT
 from tests.fixtures.in_memory_course import (
     ADMIN,
     ANN,
@@ -107,6 +108,17 @@ class Step:
 
     actor: int
     data: commands.CommandData
+
+
+def with_grade_ids(data: commands.CommandData) -> commands.CommandData:
+    """Return the command with the numbers of grades replaced by their ids in the course's first assignment."""
+    match data:
+        case commands.SelectProvisionalGrade(provisional_grade_id=number):
+            return commands.SelectProvisionalGrade(provisional_grade_id=IDS_PER_ASSIGNMENT + number)
+        case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
+            ids = tuple(IDS_PER_ASSIGNMENT + number for number in numbers)
+            return commands.BulkSelectProvisionalGrades(provisional_grade_ids=ids)
+    return data
 
 
 def some_of(draw: Random, fields: dict[str, list[Any]], count: int) -> dict[str, Any]:

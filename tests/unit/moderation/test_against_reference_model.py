@@ -20,6 +20,7 @@ from tests.unit.moderation.random_histories import (
     Step,
     random_history,
     shrink,
+    with_grade_ids,
 )
 from tests.unit.moderation.reference_grades import exact
 from tests.unit.moderation.reference_model import ReferenceModel
@@ -37,17 +38,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         starts = range(first, first + count, HISTORIES_PER_TEST)
         blocks = [range(start, min(start + HISTORIES_PER_TEST, first + count)) for start in starts]
         metafunc.parametrize("seeds", blocks, ids=lambda block: f"seeds {block.start} to {block.stop - 1}")
-
-
-def with_grade_ids(data: commands.CommandData) -> commands.CommandData:
-    """Return the command with the numbers of provisional grades replaced by their ids."""
-    match data:
-        case commands.SelectProvisionalGrade(provisional_grade_id=number):
-            return commands.SelectProvisionalGrade(provisional_grade_id=IDS_PER_ASSIGNMENT + number)
-        case commands.BulkSelectProvisionalGrades(provisional_grade_ids=numbers):
-            ids = tuple(IDS_PER_ASSIGNMENT + number for number in numbers)
-            return commands.BulkSelectProvisionalGrades(provisional_grade_ids=ids)
-    return data
 
 
 def with_todays_digest(data: commands.CommandData, model: ReferenceModel, actor: int) -> commands.CommandData:

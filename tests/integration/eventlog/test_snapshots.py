@@ -1,0 +1,208 @@
+"""A handler reads a large assignment from its snapshot, decides as if it had read all events, and erasures reach it."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from schemas.topics import DEFAULT_SHARD_COUNT
+from services.commands.processor import CommandProcessor
+from services.eventlog import snapshots
+from services.eventlog.snapshot_form import encode_state
+from services.eventlog.store import EventStore
+from services.moderation.assignment import Assignment
+from services.moderation.state_document import state_document
+from tests.integration.eventlog.test_erasure import (
+    ANN,
+    ANNS_TEXTS,
+    ASSIGNMENT,
+    BENS_TEXTS,
+    TA,
+    Course,
+    assert_absent,
+    course,
+)
+
+__all__ = ["course"]
+SNAPSHOT_EVENTS = 3
+SNAPSHOTS = "select version from snapshot"
+
+StartHandler = Callable[[], Awaitable[CommandProcessor]]
+
+
+@pytest.fixture
+def start_handler(course: Course) -> StartHandler:
+    """Give the course's records to a handler that has just started."""
+
+    async def start() -> CommandProcessor:
+        log = EventStore(course.connection)
+        source = await log.current_incarnation("commands")
+        course.processor = CommandProcessor(log, source, DEFAULT_SHARD_COUNT, snapshot_events=SNAPSHOT_EVENTS)
+        return course.processor
+
+    return start
+
+
+def grade(course: Course, score: float, **more: Any) -> Any:
+    return course.command("record_provisional_grade", {"student_id": ANN, "score": score, **more}, TA)
+
+
+def cached_assignment(processor: CommandProcessor) -> Assignment:
+    return processor.state_cache.assignments[1, ASSIGNMENT][0]
+
+
+async def comment(course: Course) -> None:
+    """Record another comment, which is one event."""
+    data = {"student_id": ANN, "author_id": TA, "comment": f"Comment {course.next_offset}"}
+    (verdict,) = await course.process(course.command("record_submission_comment", data))
+    assert (verdict["status"], verdict["events"]) == ("accepted", 1)
+
+
+async def count_events_read(course: Course, handler: CommandProcessor) -> int:
+    """Process a command, and return how many events of the assignment were applied to read it."""
+    applied = 0
+    apply_stored = handler.state_cache.apply_stored
+
+    def counted(stream: Any, stored_event: Any) -> None:
+        nonlocal applied
+        applied += stream.assignment is not None
+        apply_stored(stream, stored_event)
+
+    handler.state_cache.apply_stored = counted  # type: ignore[method-assign]
+    await comment(course)
+    return applied
+
+
+async def test_second_handler_reads_the_events_after_the_snapshot_only(
+    course: Course, start_handler: StartHandler
+) -> None:
+    first_read = await count_events_read(course, await start_handler())
+    versions = await course.connection.fetch(SNAPSHOTS)
+    second_read = await count_events_read(course, await start_handler())
+    state = (await course.state())["document"]
+    cached_course, _ = course.processor.state_cache.courses[1, 1001]
+
+    assert first_read >= SNAPSHOT_EVENTS
+    assert [row["version"] for row in versions] == [first_read]
+    assert second_read == 1
+    assert state_document(cached_course, cached_assignment(course.processor)) == state
+
+
+async def test_snapshot_is_replaced_when_as_many_events_follow_it(course: Course, start_handler: StartHandler) -> None:
+    await start_handler()
+    await comment(course)
+    first = await course.connection.fetchval(SNAPSHOTS)
+    for _ in range(SNAPSHOT_EVENTS - 2):
+        await comment(course)
+    await start_handler()
+    await comment(course)
+    unchanged = await course.connection.fetchval(SNAPSHOTS)
+    await start_handler()
+    await comment(course)
+
+    assert unchanged == first
+    assert await course.connection.fetchval(SNAPSHOTS) == first + SNAPSHOT_EVENTS
+
+
+async def test_small_assignment_has_no_snapshot(course: Course) -> None:
+    log = EventStore(course.connection)
+    source = await log.current_incarnation("commands")
+    course.processor = CommandProcessor(log, source, DEFAULT_SHARD_COUNT, snapshot_events=1_000)
+    await comment(course)
+
+    assert await course.connection.fetch(SNAPSHOTS) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update snapshot set form = '\\x00'",
+        "update snapshot set last_event = '\\x00'",
+        "update snapshot set state = '\\xc0'",
+        "update snapshot set texts = '\\xc0'",
+        # An older copy of the log was restored beside newer snapshots.
+        "update snapshot set version = version + 1000",
+    ],
+)
+async def test_snapshot_that_cannot_be_used_is_left_aside_and_replaced(
+    course: Course, start_handler: StartHandler, change: str
+) -> None:
+    await count_events_read(course, await start_handler())
+    before = (await course.state())["document"]["version"]
+    await course.connection.execute(change)
+    read = await count_events_read(course, await start_handler())
+    again = await count_events_read(course, await start_handler())
+
+    assert (read, again) == (before, 1)
+
+
+async def test_code_that_changes_states_does_not_read_older_snapshots(
+    course: Course, start_handler: StartHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await comment(course)
+    await count_events_read(course, await start_handler())
+    version = (await course.state())["document"]["version"]
+    monkeypatch.setattr(snapshots, "form_id", lambda: b"another version of the code")
+
+    assert await count_events_read(course, await start_handler()) == version
+
+
+async def test_erased_person_is_erased_from_snapshots(course: Course, start_handler: StartHandler) -> None:
+    await start_handler()
+    await comment(course)
+    stored_before = await course.stored_texts()
+    await course.erase(ANN)
+    handler = await start_handler()
+    await comment(course)
+    restored = cached_assignment(handler)
+    (grade,) = restored.grades_by_student[ANN]
+
+    assert_absent((*ANNS_TEXTS, *BENS_TEXTS), stored_before + await course.stored_texts())
+    assert (grade.rubric_assessment, [each.comment for each in grade.comments]) == (None, [None])
+    assert BENS_TEXTS[1] in repr(restored)
+    assert ANNS_TEXTS[3] not in repr(restored)
+
+
+async def test_texts_that_were_read_before_an_erasure_are_not_encrypted_with_the_key_made_after_it(
+    course: Course, start_handler: StartHandler
+) -> None:
+    """The batch that reads the state erases the person, and then stores a new comment about them."""
+    await start_handler()
+    verdicts = await course.process(
+        grade(course, 8),
+        course.command("erase_person", {"user_id": ANN}),
+        course.command("record_submission_comment", {"student_id": ANN, "author_id": TA, "comment": "New"}),
+    )
+    handler = await start_handler()
+    await comment(course)
+
+    assert [verdict["status"] for verdict in verdicts] == ["accepted"] * 3
+    assert re.findall("|".join(ANNS_TEXTS), repr(cached_assignment(handler))) == []
+
+
+async def test_failing_write_of_a_snapshot_fails_no_command(
+    course: Course, start_handler: StartHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "WRITE", "select $1::bigint, $2::int, $3, $4, $5, $6, $7, $8 from no_such_table")
+    handler = await start_handler()
+    await comment(course)
+    await comment(course)
+
+    assert await course.connection.fetch(SNAPSHOTS) == []
+    assert encode_state(cached_assignment(handler))
+
+
+async def test_snapshots_can_be_deleted_and_read_by_handlers_only(course: Course, start_handler: StartHandler) -> None:
+    await start_handler()
+    await comment(course)
+    grants = await course.connection.fetch(
+        "select grantee, string_agg(privilege_type, ',' order by privilege_type)"
+        " from information_schema.role_table_grants where table_name = 'snapshot' and grantee like 'moderation\\_%' group by grantee"
+    )
+    await course.connection.execute("truncate snapshot")
+
+    assert [tuple(row) for row in grants] == [("moderation_writer", "INSERT,SELECT,UPDATE")]
+    await start_handler()
+    await comment(course)
+    assert len(await course.connection.fetch(SNAPSHOTS)) == 1

@@ -10,6 +10,7 @@ from services.admin.keys import create_keys_command, issue_token_command
 from services.admin.migrate import migrate_command
 from services.admin.new_installation import new_installation_command
 from services.admin.rewind import rewind_command
+from services.admin.verify_snapshots import verify_snapshots_command
 
 
 def build_admin_app() -> typer.Typer:
@@ -23,5 +24,6 @@ def build_admin_app() -> typer.Typer:
     app.command("new-installation")(new_installation_command)
     app.command("accept-recreated-topic")(accept_recreated_topic_command)
     app.command("rewind")(rewind_command)
+    app.command("verify-snapshots")(verify_snapshots_command)
     app.add_typer(build_archive_app(), name="archive")
     return app

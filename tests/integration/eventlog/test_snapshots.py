@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog import snapshots
-from services.eventlog.snapshot_form import encode_state
+from services.eventlog.snapshot_form import decode_state, encode_state
+from services.eventlog.snapshot_verification import verify_snapshots
 from services.eventlog.store import EventStore
 from services.moderation.assignment import Assignment
 from services.moderation.state_document import state_document
@@ -181,6 +183,22 @@ async def test_texts_that_were_read_before_an_erasure_are_not_encrypted_with_the
     assert re.findall("|".join(ANNS_TEXTS), repr(cached_assignment(handler))) == []
 
 
+async def test_verification_finds_a_snapshot_that_differs_from_its_events(
+    course: Course, start_handler: StartHandler
+) -> None:
+    await start_handler()
+    await comment(course)
+    before = [finding.result async for finding in verify_snapshots(course.connection)]
+    wrong = decode_state(await course.connection.fetchval("select state from snapshot"))
+    wrong.grades_by_student[ANN][0].score = Decimal(8)
+    await course.connection.execute("update snapshot set state = $1", encode_state(wrong))
+    after = [finding.result async for finding in verify_snapshots(course.connection)]
+    await course.connection.execute("update snapshot set form = ''")
+    unused = [finding.result async for finding in verify_snapshots(course.connection)]
+
+    assert (before, after, unused) == (["equal"], ["different"], ["unused"])
+
+
 async def test_failing_write_of_a_snapshot_fails_no_command(
     course: Course, start_handler: StartHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +216,8 @@ async def test_snapshots_can_be_deleted_and_read_by_handlers_only(course: Course
     await comment(course)
     grants = await course.connection.fetch(
         "select grantee, string_agg(privilege_type, ',' order by privilege_type)"
-        " from information_schema.role_table_grants where table_name = 'snapshot' and grantee like 'moderation\\_%' group by grantee"
+        " from information_schema.role_table_grants"
+        " where table_name = 'snapshot' and grantee like 'moderation\\_%' group by grantee"
     )
     await course.connection.execute("truncate snapshot")
 

@@ -24,10 +24,12 @@ from deploy.benchmarks.workload import (
 )
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
+from services.config.handler import HandlerSettings
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 
 EVENTS_PER_STUDENT = 6
+SNAPSHOT_EVENTS = HandlerSettings.model_fields["handler_snapshot_events"].default
 MEMORY_TARGET, SMALL_CACHE_TARGET = Target(200, at_most=True), Target(150, at_most=True)
 SMALL_CACHE_MIB = 64
 SMALL_CACHE = f"HANDLER_CACHE_MIB={SMALL_CACHE_MIB}: "
@@ -79,7 +81,7 @@ async def _decide_comments(installation: BenchInstallation, targets: Sequence[tu
 
 
 async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:
-    """Measure the first command of an assignment with 30,000 events that is not cached, and the next one."""
+    """Measure the first command of an assignment with 30,000 events, read both ways, and the next one."""
     students = scale.choose(5_000, 20)
     LOGGER.info("filling a log")
     url = bench_servers.new_database()
@@ -98,27 +100,45 @@ async def cold_start(bench_servers: BenchServers, scale: Scale) -> list[Measurem
             for turn, grader in enumerate(graders)
         ),
     )
-    first: list[float] = []
-    next_: list[float] = []
+    times: dict[str, list[float]] = {"from its events": [], "from its snapshot": [], "the next one": []}
+    with_snapshots = scale.choose(SNAPSHOT_EVENTS, 50)
+    await _time_first_commands(url, course, assignment, with_snapshots, "the snapshot")
     for number in range(scale.choose(7, 1)):
         LOGGER.info("round %d", number + 1)
-        connection = await connect(url, "bench", WRITER)
-        log = EventStore(connection)
-        processor, offset_allocator = (
-            CommandProcessor(log, await log.current_incarnation(f"round {number}"), DEFAULT_SHARD_COUNT),
-            OffsetAllocator(),
-        )
-        for values in (first, next_):
-            started_at = time.perf_counter()
-            records = [offset_allocator.to_consumer_record(build_record(comment_command(course, assignment)))]
-            await processor.process(records, get_watermarks(records))
-            values.append((time.perf_counter() - started_at) * 1_000)
-        await connection.close()
+        for name, snapshot_events in (("from its events", 0), ("from its snapshot", with_snapshots)):
+            first, next_ = await _time_first_commands(url, course, assignment, snapshot_events, f"{name} {number}")
+            times[name].append(first)
+            times["the next one"].append(next_)
     events = students * EVENTS_PER_STUDENT
+    first_name = f"first command of an assignment with {events:,} events, read"
     return [
-        measurement(f"first command of an assignment with {events:,} events", "ms", first),
-        measurement("the next one", "ms", next_),
+        measurement(f"{first_name} from its events", "ms", times["from its events"]),
+        measurement(f"{first_name} from its snapshot", "ms", times["from its snapshot"]),
+        measurement("the next one", "ms", times["the next one"]),
+        ratio(
+            "from the snapshot, to from the events", "times", [times["from its snapshot"]], [times["from its events"]]
+        ),
     ]
+
+
+async def _time_first_commands(
+    url: str, course: Course, assignment: int, snapshot_events: int, topic: str
+) -> tuple[float, float]:
+    """Return the milliseconds of the first and second command of a new processor."""
+    connection = await connect(url, "bench", WRITER)
+    log = EventStore(connection)
+    processor = CommandProcessor(
+        log, await log.current_incarnation(topic), DEFAULT_SHARD_COUNT, snapshot_events=snapshot_events
+    )
+    offset_allocator = OffsetAllocator()
+    times = []
+    for _ in range(2):
+        started_at = time.perf_counter()
+        records = [offset_allocator.to_consumer_record(build_record(comment_command(course, assignment)))]
+        await processor.process(records, get_watermarks(records))
+        times.append((time.perf_counter() - started_at) * 1_000)
+    await connection.close()
+    return times[0], times[1]
 
 
 def comment_command(course: Course, assignment: int) -> Json:

@@ -34,6 +34,7 @@ def verify_snapshots_command() -> None:
         names = ", ".join(f"{stream.assignment} of root account {stream.root_account}" for stream in different)
         exit_with(
             ExitCode.FINDING,
-            f"the snapshots of these assignments differ from the log: {names}. Set HANDLER_SNAPSHOT_EVENTS=0 and restart"
-            " the handlers, which then read the log itself; as the owner of the database, truncate the table snapshot",
+            f"the snapshots of these assignments differ from the log: {names}. Nothing was changed. Set"
+            " HANDLER_SNAPSHOT_EVENTS=0 and restart the handlers, which then read the log itself; as the owner of the"
+            " database, truncate the table snapshot",
         )

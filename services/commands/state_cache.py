@@ -222,8 +222,10 @@ class StateCache:
         """Make a snapshot of an assignment that was just read, if it has reached a version."""
         assert stream.assignment is not None
         assignment, _ = self.assignments[stream.root_account, stream.assignment]
-        if assignment.version >= version_min:
-            self.new_snapshots.append(make_snapshot(assignment, self.positions[stream.shard]))
+        # A command may name an assignment of a course in another shard, whose head is not known.
+        position = self.positions.get(stream.shard)
+        if position is not None and assignment.version >= version_min:
+            self.new_snapshots.append(make_snapshot(assignment, position))
 
     def take_snapshots(self) -> list[Snapshot]:
         """Return the snapshots that are to be written, and forget them."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.eventlog import snapshots
 from services.eventlog.snapshot_form import decode_state, encode_state
 from services.eventlog.snapshot_verification import verify_snapshots
 from services.eventlog.store import EventStore
+from services.kafka.partitioning import get_course_shard
 from services.moderation.assignment import Assignment
 from services.moderation.state_document import state_document
 from tests.integration.eventlog.test_erasure import (
@@ -20,6 +22,7 @@ from tests.integration.eventlog.test_erasure import (
     ANNS_TEXTS,
     ASSIGNMENT,
     BENS_TEXTS,
+    COURSE,
     TA,
     Course,
     assert_absent,
@@ -28,6 +31,7 @@ from tests.integration.eventlog.test_erasure import (
 
 __all__ = ["course"]
 SNAPSHOT_EVENTS = 3
+OTHER_COURSE = COURSE + 1
 SNAPSHOTS = "select version from snapshot"
 
 StartHandler = Callable[[], Awaitable[CommandProcessor]]
@@ -105,6 +109,20 @@ async def test_snapshot_is_replaced_when_as_many_events_follow_it(course: Course
 
     assert unchanged == first
     assert await course.connection.fetchval(SNAPSHOTS) == first + SNAPSHOT_EVENTS
+
+
+async def test_command_that_names_a_large_assignment_of_another_course_is_decided(
+    course: Course, start_handler: StartHandler
+) -> None:
+    """Its course is in another shard, whose head the batch has not read."""
+    await start_handler()
+    record = course.command("record_provisional_grade", {"student_id": ANN, "score": 5}, TA)
+    value = record.value.replace(f'"course_id": "{COURSE}"'.encode(), f'"course_id": "{OTHER_COURSE}"'.encode())
+    (verdict,) = await course.process(replace(record, value=value))
+
+    assert get_course_shard(OTHER_COURSE) != get_course_shard(COURSE)
+    assert (verdict["status"], verdict["reason"]) == ("rejected", "not_found")
+    assert await course.connection.fetch(SNAPSHOTS) == []
 
 
 async def test_small_assignment_has_no_snapshot(course: Course) -> None:

@@ -5,6 +5,8 @@ Whatever is not in the form that is written today is left to the way of all even
 
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
@@ -71,8 +73,8 @@ def _apply_created(assignment: Assignment, stored_event: StoredEvent) -> bool:
     payload = data.payload
     grade = ProvisionalGrade(
         int(payload.id),
-        int(data.student_id),
-        int(payload.scorer_id),
+        _parse_shared_id(data.student_id),
+        _parse_shared_id(payload.scorer_id),
         payload.final,
         decimal_from_json(payload.score),
         _intern(payload.grade),
@@ -81,7 +83,7 @@ def _apply_created(assignment: Assignment, stored_event: StoredEvent) -> bool:
         payload.rubric_assessment,
     )
     assignment.version += 1
-    add_grade(assignment, grade, position=stored_event.position, at=stored_event.recorded_at)
+    add_grade(assignment, grade, position=stored_event.position, at=_share_time(stored_event.recorded_at))
     return True
 
 
@@ -96,13 +98,26 @@ def _apply_updated(assignment: Assignment, stored_event: StoredEvent) -> bool:
         if (change := getattr(payload, name)) is not UNSET
     ]
     assignment.version += 1
-    change_grade(assignment, int(payload.id), new_values, position=stored_event.position, at=stored_event.recorded_at)
+    at = _share_time(stored_event.recorded_at)
+    change_grade(assignment, int(payload.id), new_values, position=stored_event.position, at=at)
     return True
 
 
 def _intern(text: str | None) -> str | None:
     # The same few texts occur in every row of a state.
     return None if text is None else sys.intern(text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _parse_shared_id(text: str) -> int:
+    """Return one object for all ids of a user: most states in memory hold few users many times."""
+    return int(text)
+
+
+@lru_cache(maxsize=1 << 12)
+def _share_time(value: datetime) -> datetime:
+    """Return one object for all events of a batch, which have the same time."""
+    return value
 
 
 def _unchanged(value: Any) -> Any:
@@ -116,7 +131,7 @@ _CHANGE_DECODERS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("grade", _intern),
     ("graded_at", parse_time),
     ("graded_anonymously", _unchanged),
-    ("scorer_id", lambda text: None if text is None else int(text)),
+    ("scorer_id", lambda text: None if text is None else _parse_shared_id(text)),
     ("rubric_assessment", _unchanged),
 )
 _APPLY: Mapping[str, Callable[[Assignment, StoredEvent], bool]] = {

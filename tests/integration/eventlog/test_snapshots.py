@@ -117,6 +117,7 @@ async def test_command_that_names_a_large_assignment_of_another_course_is_decide
     """Its course is in another shard, whose head the batch has not read."""
     await start_handler()
     record = course.command("record_provisional_grade", {"student_id": ANN, "score": 5}, TA)
+    assert record.value is not None
     value = record.value.replace(f'"course_id": "{COURSE}"'.encode(), f'"course_id": "{OTHER_COURSE}"'.encode())
     (verdict,) = await course.process(replace(record, value=value))
 

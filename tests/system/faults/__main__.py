@@ -36,7 +36,7 @@ def schedule(cells: Sequence[Cell], minutes: float | None, chance: random.Random
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="deploy/faults", description=__doc__.split(": ", 1)[1])
     parser.add_argument("cells", nargs="*", metavar="CELL", help="cells or kinds of cells; all of them if none")
-    parser.add_argument("--minutes", type=float, help="how long faults are injected; each cell once if left out")
+    parser.add_argument("--minutes", type=float, help="how long faults are injected; with --release, at most")
     parser.add_argument("--release", action="store_true", help="as many kills and commands as a release needs: an hour")
     parser.add_argument("--seed", type=int, help="repeat the faults and the load of an earlier run")
     parser.add_argument("--report", type=Path, help="a page whose report is replaced by this run's")
@@ -46,8 +46,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     unknown = [name for name in options.cells if name not in cells and name not in {c.kind for c in cells.values()}]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; nothing was started. deploy/faults --list names the cells")
-    if options.release and (options.cells or options.minutes is not None):
-        parser.error("--release chooses cells and time itself; nothing was started. Leave CELL and --minutes out")
+    if options.release and options.cells:
+        parser.error("--release chooses the cells itself; nothing was started. Leave CELL out")
     return options
 
 
@@ -71,9 +71,12 @@ def main(arguments: Sequence[str]) -> int:
     with started_servers() as servers:
         run = FaultRun(servers, folder, seed)
         with run.under_load(rate=release_goals.RATE if options.release else RATE):
-            chosen = schedule(cells, options.minutes, run.chance)
+            chosen = schedule(cells, None if options.release else options.minutes, run.chance)
             if options.release:
-                more = release_goals.until_goals_are_met(cells, run.outcome.faults, run.count_commands, run.chance)
+                minutes = release_goals.MINUTES_MAX if options.minutes is None else options.minutes
+                more = release_goals.until_goals_are_met(
+                    cells, run.outcome.faults, run.count_commands, run.chance, minutes
+                )
                 chosen = itertools.chain(chosen, more)
             for cell in chosen:
                 with (folder / "script.txt").open("a") as script:

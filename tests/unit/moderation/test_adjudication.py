@@ -24,8 +24,7 @@ from tests.fixtures.in_memory_course import (
     event_names,
     moderated_course,
 )
-from tests.unit.moderation.random_histories import random_history
-from tests.unit.moderation.test_against_reference_model import with_grade_ids
+from tests.unit.moderation.random_histories import random_history, with_grade_ids
 
 Json = dict[str, Any]
 MEAN = AdjudicationPolicy(result="mean")

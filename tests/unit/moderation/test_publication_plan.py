@@ -31,8 +31,7 @@ from tests.fixtures.in_memory_course import (
     add_admin,
     moderated_course,
 )
-from tests.unit.moderation.random_histories import random_history
-from tests.unit.moderation.test_against_reference_model import with_grade_ids
+from tests.unit.moderation.random_histories import random_history, with_grade_ids
 
 Json = dict[str, Any]
 PLAN = commands.PlanPublication()

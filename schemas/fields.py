@@ -29,6 +29,7 @@ PERCENT_MAX = 100
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 ID_REMEDY = "send a positive integer below 2**63, as a JSON integer or a decimal string"
+DIGEST_REMEDY = "send the whole digest of the plan: sha256: and 64 digits or letters from a to f, in lower case"
 COMMAND_ID_REMEDY = "send a UUID in 8-4-4-4-12 form that is not the nil UUID"
 ID_PATTERN = r"^[1-9][0-9]{0,18}$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"

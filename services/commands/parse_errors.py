@@ -21,6 +21,8 @@ from schemas.commands import Command
 from schemas.fields import (
     COMMAND_ID_REMEDY,
     CORRELATION_ID_MAX,
+    DIGEST_PATTERN,
+    DIGEST_REMEDY,
     ID_REMEDY,
     NESTING_MAX,
     NO_CONTROL_PATTERN,
@@ -229,13 +231,14 @@ _REMEDIES = {
 }
 
 
+_PATTERN_REMEDIES = {NO_CONTROL_PATTERN: "remove the control characters", DIGEST_PATTERN: DIGEST_REMEDY}
+
+
 def _format_remedy(error_detail: ErrorDetails) -> str:
     """Reword an error of the schema so that it names the remedy."""
     error_type, context = error_detail["type"], error_detail.get("ctx", {})
     if error_type == "string_pattern_mismatch":
-        return (
-            "remove the control characters" if context["pattern"] == NO_CONTROL_PATTERN else "remove the NUL character"
-        )
+        return _PATTERN_REMEDIES.get(context["pattern"], "remove the NUL character")
     if error_type in ("too_long", "too_short"):
         bound = "at most {max_length}" if error_type == "too_long" else "at least {min_length}"
         return f"send {bound} items".format(**context)

@@ -1,5 +1,6 @@
 """``adjudicate`` and ``explain``: derive grades from marks, and explain a student's grade."""
 
+import json
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -9,13 +10,14 @@ from rich.padding import Padding
 from rich.text import Text
 
 from services.console.cli.assignment import AssignmentIdArgument
-from services.console.cli.gateway_requests import change_assignment, read_assignment
+from services.console.cli.gateway_requests import Target, change_assignment, read_assignment
 from services.console.cli.options import JsonOption
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.cli.publication import get_student
 from services.runtime.command_line import escape_unprintable
 
 Json = dict[str, Any]
+POLICY_EXAMPLE = '{"marks": 2, "within_points": "3", "result": "mean"}'
 
 
 def adjudicate(
@@ -25,7 +27,7 @@ def adjudicate(
         typer.Option(
             metavar="FILE",
             help="A policy as JSON (- for standard input): show its outcome, change nothing."
-            ' Example: {"marks": 2, "within_points": "3", "result": "mean"}',
+            f" Example: {POLICY_EXAMPLE}",
         ),
     ] = None,
     student: Annotated[
@@ -36,11 +38,13 @@ def adjudicate(
     """Adjudicate the marks by the assignment's policy, or show the outcome of another policy."""
     if what_if is None:
         data = {} if not student else {"student_ids": student}
-        document = change_assignment(assignment_id, "adjudicate_provisional_grades", data)
+        details = f" with student {', '.join(student)}" if student else ""
+        document = change_assignment(Target(assignment_id, details), "adjudicate_provisional_grades", data)
     elif student:
         raise typer.BadParameter("--what-if is about the whole moderation set: leave out --student")
     else:
-        document = read_assignment(assignment_id, "adjudication", policy=what_if.read())
+        target = Target(assignment_id, f" with the policy in {what_if.name}")
+        document = read_assignment(target, "adjudication", policy=_read_policy(what_if))
     if as_json:
         print_json(document)
     else:
@@ -55,7 +59,8 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain a student's grade in one sentence, then list the events that led to it."""
-    document = read_assignment(assignment_id, f"students/{quote(student, safe='')}/explanation")
+    target = Target(assignment_id, f" with student {student}")
+    document = read_assignment(target, f"students/{quote(student, safe='')}/explanation")
     if as_json:
         print_json(document)
         return
@@ -71,6 +76,18 @@ def explain(
         )
         if details:
             console.print(Padding(Text(escape_unprintable(details), "dim"), (0, 0, 0, 11)))
+
+
+def _read_policy(file: typer.FileText) -> str:
+    """Return the file's text, which the gateway checks. Raises typer.BadParameter if it is not JSON."""
+    try:
+        text = file.read()
+        json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{file.name} is not JSON: {error}. Correct the file; a policy looks like {POLICY_EXAMPLE}"
+        ) from None
+    return text
 
 
 def _print_adjudication(console: Console, document: Json) -> None:

@@ -78,12 +78,17 @@ def load_state(
         await record_access(connection, "cli", command, target, reason=why)
         loaded = await load_as_of(StreamReader(connection), root_account, assignment_id, version=version, at=at_utc)
         if loaded is None:
-            raise NotFound(
-                f"no assignment {assignment_id} in root account {root_account}{_format_moment(version, at_utc)}"
-            )
+            raise _not_found(assignment_id, root_account, _format_moment(version, at_utc))
         return loaded
 
     return with_connection(read_state, of_account=True)
+
+
+def _not_found(assignment_id: int, root_account: int, moment: str = "") -> NotFound:
+    remedy = f"; moderated-grading history {assignment_id} lists its versions and times" if moment else ""
+    return NotFound(
+        f"no assignment {assignment_id} in root account {root_account}{moment}: check the id and --root-account{remedy}"
+    )
 
 
 def _as_utc(at: datetime | None) -> datetime | None:
@@ -192,7 +197,7 @@ def history(
         reader = StreamReader(connection)
         streams = await reader.streams(root_account, None, assignment_id)
         if not streams:
-            raise NotFound(f"no assignment {assignment_id} in root account {root_account}")
+            raise _not_found(assignment_id, root_account)
         stored_events = await reader.events_page(streams[0].number, after, after + limit)
         next_events = await reader.events_page(streams[0].number, after + limit, after + limit + 1)
         return stored_events, len(next_events)

@@ -15,7 +15,13 @@ import typer
 from services.commands.parse import parse
 from services.commands.parse_errors import UnreadableRecord
 from services.config.cli import OperatorSettings
-from services.console.cli.dead_letter_dry_run import ACCEPTED, DEAD_LETTERED_AGAIN, NONE_OPEN, REJECTED, print_counts
+from services.console.cli.dead_letter_dry_run import (
+    ACCEPTED,
+    DEAD_LETTERED_AGAIN,
+    REJECTED,
+    build_none_open,
+    print_counts,
+)
 from services.console.cli.dead_letters import (
     DEAD_LETTERS_MAX,
     CauseOption,
@@ -78,7 +84,9 @@ def redrive(
                 DeadLetterReader(connection), requested_filter, yes, "Redrive", DEAD_LETTER_BYTES_MAX
             )
             async with fail_if_silent(kafka_server(settings.kafka_bootstrap)):
-                closed_count = await _run_action(operator_service.redrive(action_id, actor, reason, selection))
+                closed_count = await _run_action(
+                    operator_service.redrive(action_id, actor, reason, selection), letter_id
+                )
             redriver = Redriver(settings.url(), settings.kafka_bootstrap, settings.topic_prefix)
             await _send_and_report(connection, redriver, action_id, closed_count)
             outcomes = await _wait_for_outcomes(DeadLetterReader(connection), redriver.commands_topic, action_id, wait)
@@ -126,7 +134,7 @@ async def _confirm_selection(
     if requested_filter.id is not None:
         return requested_filter, matches.too_large_count
     if matches.count == 0:
-        raise NotFound(NONE_OPEN)
+        raise build_none_open(requested_filter.reason, requested_filter.partition)
     if not yes:
         question = f"{verb} {pluralize(matches.count, 'dead letter')}?"
         if not sys.stdin.isatty():
@@ -135,14 +143,15 @@ async def _confirm_selection(
     return replace(requested_filter, until=matches.until), matches.too_large_count
 
 
-async def _run_action(operator_action: Awaitable[int]) -> int:
+async def _run_action(operator_action: Awaitable[int], letter_id: str | None) -> int:
     """Return how many dead letters an action closed. Raises ActionRefused, NotFound, ServerUnavailable."""
     try:
         return await require_reason(operator_action)
     except NoOpenDeadLetters:
+        selected = "no selected dead letter" if letter_id is None else f"dead letter {letter_id}"
         raise NotFound(
-            "no selected dead letter is open: redriven or discarded meanwhile, or too large to redrive. Nothing was"
-            " changed"
+            f"{selected} is {'not ' if letter_id else ''}open: redriven or discarded before, or too large to redrive."
+            f" Nothing was changed; dead-letters {'list' if letter_id is None else f'show {letter_id}'} shows the state"
         ) from None
     except (*KAFKA_CLIENT_ERRORS, TimeoutError) as error:
         raise ServerUnavailable(f"{describe_error(error, 'kafka')}. Nothing was changed") from None
@@ -229,7 +238,7 @@ def discard(
             selection, _ = await _confirm_selection(
                 DeadLetterReader(connection), _build_filter(letter_id, cause, partition), yes, "Discard"
             )
-            closed_count = await _run_action(operator_service.discard(action_id, actor, reason, selection))
+            closed_count = await _run_action(operator_service.discard(action_id, actor, reason, selection), letter_id)
         return {"action": str(action_id), "discarded": closed_count}
 
     result = run_command(work)

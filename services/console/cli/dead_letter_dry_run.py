@@ -28,7 +28,6 @@ from services.runtime.command_line import ExitCode, NotFound, run_command
 
 OUTCOMES_SHOWN_MAX = 50
 ACCEPTED, REJECTED, DEAD_LETTERED_AGAIN = "accepted", "refused", "dead letter again"
-NONE_OPEN = "no open dead letter matches. Nothing was changed"
 
 
 def dry_run(
@@ -69,7 +68,7 @@ async def _dry_run_all(
             )
             dead_letter_ids = [format_dead_letter_id(letter) for letter in reversed(open_dead_letters)]
         if not dead_letter_ids:
-            raise NotFound(NONE_OPEN)
+            raise build_none_open(cause, partition)
         with progress_bars() as progress_bar:
             task = progress_bar.add_task("dead letters", total=len(dead_letter_ids))
             results = []
@@ -78,6 +77,16 @@ async def _dry_run_all(
                 results.append((letter, await operator_service.dry_run(letter)))
                 progress_bar.advance(task)
         return results
+
+
+def build_none_open(cause: str | None, partition: int | None) -> NotFound:
+    """Build the error for a group without open dead letters."""
+    of_cause = "" if cause is None else f" with cause {cause}"
+    of_partition = "" if partition is None else f" from partition {partition}"
+    return NotFound(
+        f"there is no open dead letter{of_cause}{of_partition}. Nothing was changed; dead-letters list shows the open"
+        " ones"
+    )
 
 
 def _outcome_json(result: DryRunResult) -> Json:

@@ -35,7 +35,10 @@ def parse_dead_letter_id(letter_id: str) -> tuple[int, int]:
     """Parse an id into (shard, number). Raises typer.BadParameter."""
     shard, _, number = letter_id.partition("-")
     if not (shard.isdecimal() and number.isdecimal() and len(shard) <= 4 and len(number) <= 18):
-        raise typer.BadParameter("ID must be SHARD-NUMBER, such as 4-17, as printed by dead-letters list")
+        raise typer.BadParameter(
+            f"{letter_id} is not the id of a dead letter: it is SHARD-NUMBER, such as 4-17, as printed by"
+            " dead-letters list"
+        )
     return int(shard), int(number)
 
 

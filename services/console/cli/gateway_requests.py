@@ -1,10 +1,12 @@
 """Requests of the moderators' commands to the gateway, which checks permissions as for any other client."""
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
+from schemas.reasons import REASONS
 from services.config.cli import ModeratorSettings
 from services.console.gateway_client import (
     OWN_PATH,
@@ -18,42 +20,63 @@ from services.runtime.command_line import ActionRefused, NotFound, ServerUnavail
 Json = dict[str, Any]
 
 
-def read_assignment(assignment_id: int, path: str, **query: str) -> Json:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about, for error messages. ``details``: the ids and files that came with the assignment's."""
+
+    assignment_id: int
+    details: str = ""
+
+    def __str__(self) -> str:
+        return f"assignment {self.assignment_id}{self.details}"
+
+
+def read_assignment(target: Target, path: str, **query: str) -> Json:
     """Read a resource below an assignment's path. Exits if the gateway refuses, finds nothing or is down."""
-    return _run("GET", f"{OWN_PATH}/{assignment_id}/{path}", params=query)
+    return _run(target, "GET", f"{OWN_PATH}/{target.assignment_id}/{path}", params=query)
 
 
-def change_assignment(assignment_id: int, command: str, data: Json) -> Json:
+def change_assignment(target: Target, command: str, data: Json) -> Json:
     """Send a moderation command and return its result. Exits as :func:`read_assignment`."""
-    return _run("POST", f"{OWN_PATH}/{assignment_id}/{command}", json=data)
+    return _run(target, "POST", f"{OWN_PATH}/{target.assignment_id}/{command}", json=data)
 
 
 def publish_assignment(course_id: int, assignment_id: int, plan_digest: str) -> Json:
     """Publish by Canvas's path. Exits as :func:`read_assignment`."""
-    return _run("POST", build_publish_path(course_id, assignment_id), json={"plan_digest": plan_digest})
+    target = Target(assignment_id, f" of course {course_id}")
+    return _run(target, "POST", build_publish_path(course_id, assignment_id), json={"plan_digest": plan_digest})
 
 
-def _run(method: str, path: str, **options: Any) -> Json:
+def _run(target: Target, method: str, path: str, **options: Any) -> Json:
     async def request() -> Json:
         settings = ModeratorSettings()
         token = settings.moderator_token.get_secret_value()
         headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
         try:
-            return _check(await request_gateway(settings.gateway_url, token, method, path, headers=headers, **options))
+            answer = await request_gateway(settings.gateway_url, token, method, path, headers=headers, **options)
         except GatewayUnavailable as error:
             remedy = "" if error.command_id is None else f"; run moderated-grading verdict {error.command_id} to see it"
             raise ServerUnavailable(f"{error}{remedy} (GATEWAY_URL is {settings.gateway_url})") from None
+        if not answer.is_accepted:
+            raise build_refusal(answer, target)
+        return answer.body
 
     return run_command(request)
 
 
-def _check(answer: GatewayAnswer) -> Json:
-    """Return the body. Raises ActionRefused or NotFound."""
-    if answer.is_accepted:
-        return answer.body
-    message = str(answer.message)
-    if answer.status == httpx2.codes.NOT_FOUND:
-        raise NotFound(message)
+def build_refusal(answer: GatewayAnswer, target: Target) -> ActionRefused | NotFound:
+    """Build the error of a refused request: it names the target, the gateway's message and the remedy."""
+    message = str(answer.message).rstrip(".")
     if answer.status == httpx2.codes.UNAUTHORIZED:
-        raise ActionRefused(f"MODERATOR_TOKEN was rejected: {message}")
-    raise ActionRefused(message if answer.reason is None else f"{message} ({answer.reason})")
+        return ActionRefused(f"MODERATOR_TOKEN was rejected: {message}")
+    if answer.status == httpx2.codes.NOT_FOUND:
+        return NotFound(
+            f"{target} was not found: there is no such id, or the user of MODERATOR_TOKEN has no role in its course."
+            " Check each id and the token; while students are hidden, they have the anonymous ids that plan lists"
+        )
+    reason = answer.reason or ("unauthorized" if answer.status == httpx2.codes.FORBIDDEN else None)
+    if reason == "plan_outdated":
+        remedy = f"Run moderated-grading plan {target.assignment_id} to see what changed"
+    else:
+        remedy = next((info.remedy for known, info in REASONS.items() if known == reason), "")
+    return ActionRefused(f"{target}: {message}{'' if reason is None else f' ({reason})'}. {remedy}".rstrip(". "))

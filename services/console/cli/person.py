@@ -31,9 +31,10 @@ from services.console.erasures import (
 )
 from services.console.operator_service import Actor
 from services.console.roles import Role
+from services.console.wording import pluralize
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.person_history import read_person_actions, read_person_events
-from services.runtime.command_line import ActionRefused, ExitCode, run_command
+from services.runtime.command_line import ActionRefused, ExitCode, NotFound, run_command
 
 UserIdArgument = Annotated[int, typer.Argument(parser=parse_id_option, metavar="USER_ID", help="The person's user id.")]
 CommandKeyOption = Annotated[
@@ -99,10 +100,9 @@ def erase(
     console, is_complete = stdout_console(), True
     for erasure, statuses in run_command(work):
         done = sum(status == "accepted" for status in statuses.values())
-        console.print(
-            Text(f"user {erasure.user_id} of root account {erasure.root_account_id}: erased in {done} courses"),
-            soft_wrap=True,
-        )
+        hint = "" if statuses else "; no course holds this user's data (any more): check the id and --root-account"
+        person = f"user {erasure.user_id} of root account {erasure.root_account_id}"
+        console.print(Text(f"{person}: erased in {pluralize(done, 'course')}{hint}"), soft_wrap=True)
         for course, status in statuses.items():
             if status != "accepted":
                 is_complete = False
@@ -127,13 +127,18 @@ def export(
         person = Actor(root_account, user_id)
         await require_reason(service.record_person_action(uuid4(), "export", actor, reason, person))
         async with open_connection(settings.url(), of_account=True) as connection:
+            courses = await EncryptionKeys(connection).courses_of_person(root_account, user_id)
+            events = await read_person_events(connection, root_account, user_id)
+            if not courses and not events:
+                raise NotFound(
+                    f"the log has no data of user {user_id} in root account {root_account}; nothing was exported."
+                    " Check the id and --root-account"
+                )
             return {
                 "root_account_id": str(root_account),
                 "user_id": str(user_id),
-                "courses_with_personal_data": [
-                    str(course) for course in await EncryptionKeys(connection).courses_of_person(root_account, user_id)
-                ],
-                "events": await read_person_events(connection, root_account, user_id),
+                "courses_with_personal_data": [str(course) for course in courses],
+                "events": events,
                 "operator_actions": await read_person_actions(connection, root_account, user_id),
             }
 

@@ -1,27 +1,52 @@
 """``plan``, ``publish``, ``schedule`` and ``cancel``: a publication by the user of MODERATOR_TOKEN."""
 
+import re
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from schemas.fields import DIGEST_PATTERN
 from services.console.cli.assignment import AssignmentIdArgument
-from services.console.cli.gateway_requests import change_assignment, publish_assignment, read_assignment
+from services.console.cli.gateway_requests import Target, change_assignment, publish_assignment, read_assignment
 from services.console.cli.options import JsonOption, parse_id_option
 from services.console.cli.output import add_row, build_table, print_fields, print_json, stdout_console
 from services.console.wording import pluralize
 from services.runtime.command_line import ExitCode
 
 Json = dict[str, Any]
-DigestOption = Annotated[str, typer.Option("--plan", metavar="DIGEST", help="Digest that the plan command printed.")]
+
+
+def parse_digest_option(text: str) -> str:
+    """Parse the digest of a plan. Raises typer.BadParameter."""
+    if re.fullmatch(DIGEST_PATTERN, text) is None:
+        raise typer.BadParameter(
+            f"{text} is not the digest of a plan; nothing was changed. A digest is sha256: and 64 digits or letters"
+            " from a to f: copy all of the one that moderated-grading plan ASSIGNMENT_ID prints"
+        )
+    return text
+
+
+DigestOption = Annotated[
+    str,
+    typer.Option(
+        "--plan", parser=parse_digest_option, metavar="DIGEST", help="Digest that the plan command printed, all of it."
+    ),
+]
 OptionalDigestOption = Annotated[
-    str | None, typer.Option("--plan", metavar="DIGEST", help="Publish this plan or nothing; any plan by default.")
+    str | None,
+    typer.Option(
+        "--plan",
+        parser=parse_digest_option,
+        metavar="DIGEST",
+        help="Publish this plan or nothing; any plan by default.",
+    ),
 ]
 
 
 def plan(assignment_id: AssignmentIdArgument, as_json: JsonOption = False) -> None:
     """Show planned grades, changes and blocked students; exit code 1 if the plan cannot be published."""
-    document = read_assignment(assignment_id, "publication_plan")
+    document = read_assignment(Target(assignment_id), "publication_plan")
     if as_json:
         print_json(document)
     else:
@@ -54,7 +79,7 @@ def schedule(
 ) -> None:
     """Set the time at which the service publishes; replaces an earlier schedule."""
     data = {"publish_at": publish_at} if digest is None else {"publish_at": publish_at, "plan_digest": digest}
-    result = change_assignment(assignment_id, "schedule_publication", data)
+    result = change_assignment(Target(assignment_id), "schedule_publication", data)
     if as_json:
         print_json(result)
     else:
@@ -63,7 +88,7 @@ def schedule(
 
 def cancel(assignment_id: AssignmentIdArgument, as_json: JsonOption = False) -> None:
     """Cancel a scheduled publication."""
-    result = change_assignment(assignment_id, "cancel_scheduled_publication", {})
+    result = change_assignment(Target(assignment_id), "cancel_scheduled_publication", {})
     if as_json:
         print_json(result)
     else:

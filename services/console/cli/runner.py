@@ -43,4 +43,4 @@ async def open_connection(url: str, *, of_account: bool = False) -> AsyncIterato
 async def require_existing(connection: Connection, log_filter: LogFilter) -> None:
     """Raise NotFound unless the log has the course or assignment, so that a typo does not silently select nothing."""
     if not await FeedHistory(connection).exists(log_filter):
-        raise NotFound(f"the log has no events of {log_filter}")
+        raise NotFound(f"the log has no events of {log_filter}: check the ids and the times")

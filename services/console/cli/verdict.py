@@ -30,7 +30,9 @@ def verdict(
 ) -> None:
     """Show a command's verdict, record and events. Exit code 1 if it was refused."""
     if not is_uuid(command_id):
-        raise typer.BadParameter("COMMAND_ID must be a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11")
+        raise typer.BadParameter(
+            f"{command_id} is not a command's id: it is a UUID such as 0193a6a1-7a5e-7c3e-8f00-3b1e6d9a4c11"
+        )
     why = require_access_reason(reason)
 
     async def read_verdict(connection: Connection) -> tuple[CommandVerdict, list[CausedEvent]]:
@@ -43,7 +45,9 @@ def verdict(
             raise NotFound(f"{error}: run moderated-grading admin archive attach to make it readable") from None
         if verdict_record is None:
             raise NotFound(
-                f"no verdict for {command_id} in root account {root_account}: the command is unknown or not decided yet"
+                f"no verdict for {command_id} in root account {root_account}: the command is unknown or not decided"
+                " yet. Check the id and --root-account; moderated-grading status shows whether commands wait,"
+                " dead-letters list what could not be read"
             )
         return verdict_record, await command_history.caused_events(root_account, verdict_record)
 

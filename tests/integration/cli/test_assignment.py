@@ -59,7 +59,8 @@ async def test_state_command_shows_current_and_earlier_versions(cli: CommandLine
     assert that_time.json() == then.json()
     assert (beyond.exit_code, beyond.stderr.strip()) == (
         4,
-        f"no assignment {graded_course.assignment_id} in root account 1 at version 9999",
+        f"no assignment {graded_course.assignment_id} in root account 1 at version 9999: check the id and"
+        f" --root-account; moderated-grading history {graded_course.assignment_id} lists its versions and times",
     )
     assert text.exit_code == 0
     assert f"✓ 8 by {graded_course.world.user_id('ta2')}" in text.stdout

@@ -64,6 +64,7 @@ async def test_a_moderator_tries_a_policy_adjudicates_plans_publishes_and_explai
     stale = await moderator.run_in_process("publish", essay, "--course", course, "--plan", f"sha256:{'0' * 64}")
     assert (stale.exit_code, stale.stdout) == (2, "")
     assert "plan_outdated" in stale.stderr
+    assert f"Run moderated-grading plan {essay} to see what changed" in stale.stderr
     digest = planned.json()["digest"]
     published = await moderator.run_in_process("publish", essay, "--course", course, "--plan", digest)
     assert (published.exit_code, "are published" in published.stdout) == (0, True)
@@ -94,7 +95,13 @@ async def test_refusals_missing_settings_and_an_absent_gateway_have_their_exit_c
     grader = command_line(world, gateway, "ta1")
     cases = [
         (await grader.run_in_process("adjudicate", essay), 2, "not authorized"),
-        (await moderator.run_in_process("plan", "999999"), 4, "does not exist"),
+        (await moderator.run_in_process("plan", "999999"), 4, "assignment 999999 was not found"),
+        (await moderator.run_in_process("explain", essay, "999999"), 4, f"assignment {essay} with student 999999 was"),
+        (
+            await moderator.run_in_process("publish", essay, "--course", "999", "--plan", f"sha256:{'0' * 64}"),
+            4,
+            f"assignment {essay} of course 999 was not found",
+        ),
         (
             await moderator.run_in_process("plan", essay, MODERATOR_TOKEN="x"),
             2,

@@ -347,3 +347,12 @@ def test_commands_with_mutated_bytes_never_raise(kind: str, changes: list[tuple[
         cut = place % len(value)
         value = value[:cut] + new + value[cut + len(new) :]
     check_parsed(parse(value))
+
+
+@pytest.mark.parametrize("digest", ["sha256:1234", f"sha256:{'A' * 64}", "0" * 64])
+def test_mistyped_plan_digest_is_refused_with_the_form_of_a_digest(digest: str) -> None:
+    command = {**build_command(), "type": "publish_provisional_grades", "data": {"plan_digest": digest}}
+    parsed = parse(encode(command))
+    assert isinstance(parsed, InvalidCommand)
+    assert [error["path"] for error in parsed.errors] == ["data.plan_digest"]
+    assert "send the whole digest of the plan: sha256: and 64 digits" in parsed.errors[0]["message"]

@@ -181,6 +181,11 @@ def print_next_steps(console: Console, sample_data: SampleData) -> None:
     console.print(f"  {os.environ['GATEWAY_URL']}/docs", soft_wrap=True)
     console.print(f"  {os.environ['CONSOLE_URL']}/assignments?id={course.course_id}", soft_wrap=True)
     console.print("  deploy/stack token 1 --scope moderation.operator")
+    console.print(
+        "[dim]The unreadable record stays in the log as an open dead letter, so the status shows one. Look at it:[/]",
+        soft_wrap=True,
+    )
+    console.print("  deploy/operate dead-letters list")
     console.print("[dim]Stop it:[/]")
     console.print("  deploy/stack down")
 

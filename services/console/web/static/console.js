@@ -30,8 +30,6 @@ if (document.querySelector("[data-now]")) { countDown(); setInterval(countDown, 
   let source = null, receivedAt = Date.now(), openedAt = receivedAt, announcedAt = 0, title = "";
   let paused = false, signedOut = false, hideTimer = 0, retryMs = RETRY_MS, retryAt = 0;
 
-  const clock = (at) => new Date(at).toISOString().slice(11, 19);
-
   function showConnection(text) {
     if (connection.textContent !== text) connection.textContent = text;
     connection.hidden = text === "";
@@ -88,7 +86,7 @@ if (document.querySelector("[data-now]")) { countDown(); setInterval(countDown, 
   setInterval(() => {
     if (paused || document.hidden) return;
     if (!signedOut && Date.now() - Math.max(receivedAt, openedAt) > STALE_MS) {
-      showConnection("Stale since " + clock(receivedAt) + ": the console does not answer. Retrying.");
+      showConnection("Stale since " + formatTime(receivedAt) + ": the console does not answer. Retrying.");
     }
     if (signedOut || Date.now() < retryAt || (source && source.readyState !== EventSource.CLOSED)) return;
     // A browser does not reopen a stream that was refused: ask whether the session has ended, else open it again, but
@@ -116,7 +114,7 @@ if (document.querySelector("[data-now]")) { countDown(); setInterval(countDown, 
     pause.textContent = paused ? "Resume live updates" : "Pause live updates";
     if (!paused) return reopen();
     close();
-    showConnection("Paused at " + clock(Date.now()) + ". Resume live updates at the end of the page.");
+    showConnection("Paused at " + formatTime(Date.now()) + ". Resume live updates at the end of the page.");
   });
 
   open();

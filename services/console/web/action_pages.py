@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
@@ -23,6 +23,7 @@ from services.console.web.dependencies import (
     parse_shard_and_number,
     parse_time,
 )
+from services.console.web.exported_tables import ACTIONS
 from services.console.web.failure_pages import load_dead_letter, parse_partition
 from services.console.web.metrics import METRICS
 from services.console.web.signed_in_user import Forbidden, SignedInUser
@@ -175,7 +176,13 @@ def _require_permission(user: SignedInUser, kind: str, target: ActionTarget) -> 
 
 
 @router.get("/actions")
-async def actions_page(request: Request, dependencies: ConsoleDependencies, user: Viewer, before: str = "") -> Response:
+async def actions_page(
+    request: Request,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
+    before: str = "",
+    csv: Literal["", "actions"] = "",
+) -> Response:
     """List the operator actions, newest first."""
     at, _, last_id = before.partition("~")
     rows = await list_actions(
@@ -184,6 +191,8 @@ async def actions_page(request: Request, dependencies: ConsoleDependencies, user
         ROWS_MAX + 1,
         visible_account=None if user.sees_all_accounts else user.root_account_id,
     )
+    if csv:
+        return ACTIONS.respond(rows[:ROWS_MAX])
     last = rows[ROWS_MAX - 1] if len(rows) > ROWS_MAX else None
     return dependencies.templates.render_page(
         request,

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
@@ -26,6 +26,7 @@ from services.console.web.dependencies import (
     parse_time,
     record_page,
 )
+from services.console.web.exported_tables import ASSIGNMENTS
 from services.console.web.row_list import Rows, build_row_page
 from services.console.web.templates import escape_invisible
 from services.eventlog.aggregates import load_as_of
@@ -52,7 +53,12 @@ STUDENT_COLUMNS: Mapping[str, Callable[[StudentRow], Any]] = {
 
 @router.get("/assignments")
 async def assignments_page(
-    request: Request, dependencies: ConsoleDependencies, user: Viewer, id: str = "", before: str = ""
+    request: Request,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
+    id: str = "",
+    before: str = "",
+    csv: Literal["", "assignments"] = "",
 ) -> Response:
     """List assignments, newest first, or those of a course or with an id."""
     requested_id = _parse_number(id, ID_MAX) if id else None
@@ -63,6 +69,8 @@ async def assignments_page(
         ROWS_MAX + 1,
         None if user.sees_all_accounts else user.root_account_id,
     )
+    if csv:
+        return ASSIGNMENTS.respond(rows[:ROWS_MAX])
     return dependencies.templates.render_page(
         request,
         "assignments.html",

@@ -1,7 +1,7 @@
 """Pages about failures: dead letters by cause and one by one, refusals by cause."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -19,6 +19,7 @@ from services.console.web.dependencies import (
     parse_shard_and_number,
     parse_time,
 )
+from services.console.web.exported_tables import DEAD_LETTER_CAUSES, DEAD_LETTERS, REFUSAL_CAUSES, REFUSALS
 from services.console.web.signed_in_user import SignedInUser
 from services.console.web.templates import escape_invisible, format_iso_time
 from services.eventlog.dead_letters import DeadLetter, DeadLetterReader
@@ -33,10 +34,17 @@ UNMASKED_HEADERS = (ACTION_HEADER, DEAD_LETTER_HEADER, "traceparent", "content-t
 
 
 @router.get("")
-async def failures_page(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
+async def failures_page(
+    request: Request,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
+    csv: Literal["", "dead-letter-causes", "refusal-causes"] = "",
+) -> Response:
     """Show all failures by cause."""
     groups = await DeadLetterReader(dependencies.pool).groups()
     causes = dependencies.monitor.verdict_stats.groups_by_size()
+    if csv:
+        return DEAD_LETTER_CAUSES.respond(groups) if csv == DEAD_LETTER_CAUSES.name else REFUSAL_CAUSES.respond(causes)
     by_partition = sorted({partition for group in groups for partition in group.partitions})
     return dependencies.templates.render_page(
         request, "failures.html", groups=groups, causes=causes, by_partition=by_partition
@@ -52,6 +60,7 @@ async def dead_letters_page(
     partition: str = "",
     state: str = "open",
     before: str = "",
+    csv: Literal["", "dead-letters"] = "",
 ) -> Response:
     """List dead letters, newest first, in pages."""
     partition_number = parse_partition(partition)
@@ -62,8 +71,10 @@ async def dead_letters_page(
     letters = await failures.dead_letters(
         ROWS_MAX + 1, reason=reason or None, partition=partition_number, is_open=is_open, before=_parse_cursor(before)
     )
-    groups = await failures.groups()
     shown, last = letters[:ROWS_MAX], letters[ROWS_MAX - 1] if len(letters) > ROWS_MAX else None
+    if csv:
+        return DEAD_LETTERS.respond(shown)
+    groups = await failures.groups()
     newest = await failures.dead_letter(shown[0].shard, shown[0].number) if shown and user.can_operate else None
     return dependencies.templates.render_page(
         request,
@@ -102,7 +113,13 @@ async def dry_run_page(request: Request, dependencies: ConsoleDependencies, user
 
 @router.get("/rejections")
 async def rejections_page(
-    request: Request, dependencies: ConsoleDependencies, user: Viewer, reason: str, type: str = "", page: int = 1
+    request: Request,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
+    reason: str,
+    type: str = "",
+    page: int = 1,
+    csv: Literal["", "refusals"] = "",
 ) -> Response:
     """List the latest refusals of one cause."""
     group = dependencies.monitor.verdict_stats.rejection_groups.get((type or None, reason))
@@ -110,13 +127,16 @@ async def rejections_page(
         [] if group is None else sorted(group.latest_verdicts, key=lambda v: (v.at, v.shard, v.number), reverse=True)
     )
     first_row = (max(page, 1) - 1) * ROWS_MAX
+    shown = latest_verdicts[first_row : first_row + ROWS_MAX]
+    if csv:
+        return REFUSALS.respond(shown)
     return dependencies.templates.render_page(
         request,
         "rejections.html",
         group=group,
         type=type or None,
         reason=reason,
-        verdicts=latest_verdicts[first_row : first_row + ROWS_MAX],
+        verdicts=shown,
         next_page=page + 1 if len(latest_verdicts) > first_row + ROWS_MAX else None,
         listed=len(latest_verdicts),
     )

@@ -1,5 +1,6 @@
 """Renders pages. Untrusted text is escaped, and isolated so that it cannot reorder the text around it."""
 
+import functools
 import hashlib
 import unicodedata
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from markupsafe import Markup, escape
 from schemas.reasons import REASONS
 from services.console.group_members import UNASSIGNED
 from services.console.runbook import to_anchor
+from services.console.web.csv_export import build_csv_link
 from services.console.wording import format_duration, pluralize
 
 FOLDER = Path(__file__).parent
@@ -70,7 +72,11 @@ class Templates:
         user = getattr(request.state, "user", None)
         monitor = request.app.state.dependencies.monitor
         text = self.environment.get_template(template).render(
-            user=user, pipeline=monitor.status, path=request.url.path, **values
+            user=user,
+            pipeline=monitor.status,
+            path=request.url.path,
+            csv_link=functools.partial(build_csv_link, request),
+            **values,
         )
         return HTMLResponse(text, status)
 
@@ -100,9 +106,13 @@ def humanize(name: str | None) -> str:
 
 def untrusted_text(text: object, characters_max: int = TEXT_CHARACTERS_MAX) -> Markup:
     """Truncate and isolate untrusted text, and show invisible and bidirectional characters as escapes."""
-    full_text = "–" if text is None else str(text)
-    display_text = escape_invisible(full_text[:characters_max]) + ("…" if len(full_text) > characters_max else "")
-    return Markup("<bdi>{}</bdi>").format(escape(display_text))
+    return Markup("<bdi>{}</bdi>").format(escape(plain_text("–" if text is None else text, characters_max)))
+
+
+def plain_text(text: object, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
+    """Truncate untrusted text, and show invisible and bidirectional characters as escapes."""
+    full_text = str(text)
+    return escape_invisible(full_text[:characters_max]) + ("…" if len(full_text) > characters_max else "")
 
 
 def escape_invisible(text: str) -> str:

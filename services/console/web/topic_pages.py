@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Form, Request
@@ -18,6 +18,7 @@ from services.console.web.dependencies import (
     Operator,
     Viewer,
 )
+from services.console.web.exported_tables import TOPICS
 from services.console.web.metrics import METRICS
 from services.console.web.signed_in_user import Forbidden
 from services.eventlog.feeds import FEED_BY_TOPIC
@@ -29,13 +30,18 @@ FORM_FIELDS = ("output", "target", "root_account", "course", "assignment", "sinc
 
 
 @router.get("")
-async def topics_page(request: Request, dependencies: ConsoleDependencies, user: Viewer) -> Response:
+async def topics_page(
+    request: Request, dependencies: ConsoleDependencies, user: Viewer, csv: Literal["", "topics"] = ""
+) -> Response:
     """Show the last verification of each topic, and the replays of the last day."""
     outputs = {output.topic: output for output in dependencies.monitor.status.outputs}
+    checks = [(check, outputs.get(check.output)) for check in dependencies.verification_jobs.jobs_by_topic.values()]
+    if csv:
+        return TOPICS.respond(checks)
     return dependencies.templates.render_page(
         request,
         "topics.html",
-        checks=[(check, outputs.get(check.output)) for check in dependencies.verification_jobs.jobs_by_topic.values()],
+        checks=checks,
         checking=dependencies.verification_jobs.is_running,
         replays=list(dependencies.replay_jobs.jobs.values()),
     )

@@ -1,12 +1,15 @@
 """The console's pages over HTTP, without a browser."""
 
 import asyncio
+import csv
 import html
+import io
 import json
 import re
 import uuid
 from functools import partial
 
+import httpx
 import pytest
 
 from schemas.topics import MIB
@@ -293,3 +296,43 @@ async def test_assignment_page_shows_agreement_by_version_and_reasons_for_missin
     # Mean squares: between submissions 19 / 6, between graders 0, residual 1 / 2.
     assert re.search(r"Intraclass correlation \(A,1\)</dt><dd>0\.80 <small>-?\d\.\d\d to \d\.\d\d</small>", now)
     assert re.search(r"Intraclass correlation \(A,1\)</dt><dd>– <small[^>]*>fewer than three works were marked", then)
+
+
+async def test_tables_are_downloaded_with_the_filters_of_their_page(console: ConsoleClient) -> None:
+    reason = f"export_{uuid.uuid4().hex[:8]}"
+    letter = await create_dead_letter(console, b"{", partition=7, reason=reason, message="=HYPERLINK(1)")
+    await create_dead_letter(console, b"{", partition=8, reason=reason, message="=HYPERLINK(1)")
+    page = await console.request("GET", "/failures/dead-letters", params={"reason": reason, "partition": "7"})
+    link = html.unescape(page.text.split('<p class="export"><a href="')[1].split('"')[0])
+    response = await console.request("GET", link)
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    assert response.headers["cache-control"] == "no-store"
+    assert [(row["Dead letter"], row["Cause"]) for row in read_csv(response)] == [(letter, reason)]
+    causes = read_csv(await console.request("GET", "/failures?csv=dead-letter-causes"))
+    (cause,) = [row for row in causes if row["Cause"] == reason]
+    assert (cause["Open"], cause["Partitions"], cause["Message"]) == ("2", "7 8", "'=HYPERLINK(1)")
+
+
+def read_csv(response: httpx.Response) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(response.text.removeprefix("\ufeff"), newline="")))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/failures?csv=dead-letter-causes",
+        "/failures?csv=refusal-causes",
+        "/failures/dead-letters?csv=dead-letters",
+        "/failures/rejections?reason=unauthorized&csv=refusals",
+        "/assignments?csv=assignments",
+        "/topics?csv=topics",
+        "/actions?csv=actions",
+    ],
+)
+async def test_tables_are_downloaded_only_by_users_who_may_see_the_page(path: str, console: ConsoleClient) -> None:
+    response = await console.request("GET", path)
+    assert response.status_code == 200
+    assert response.headers["content-disposition"].startswith("attachment")
+    assert (await console.request("GET", path, "moderator")).status_code == 403
+    assert (await console.http.get(path)).status_code == 303
+    assert (await console.request("GET", f"{path}s")).status_code == 400

@@ -138,17 +138,7 @@ class KafkaProbe:
     async def read_bounds(self, topics: Iterable[str]) -> dict[TopicPartition, tuple[int, int]]:
         """Return (beginning, end) offsets of every existing partition of these topics (full names)."""
         async with kafka_timeout(REQUEST_TIMEOUT_SECONDS, "reading the ends of topics"):
-            # All topics in one request: a request that names a missing topic may create it.
-            partitions_by_topic = await fetch_partitions(self._offsets_consumer)
-            topic_partitions = [
-                TopicPartition(name, partition) for name in topics for partition in partitions_by_topic.get(name, ())
-            ]
-            begin_offsets = await self._offsets_consumer.beginning_offsets(topic_partitions)
-            end_offsets = await self._offsets_consumer.end_offsets(topic_partitions)
-        return {
-            topic_partition: (begin_offsets[topic_partition], end_offsets[topic_partition])
-            for topic_partition in topic_partitions
-        }
+            return await read_bounds(self._offsets_consumer, topics)
 
     async def read_latest_progress(self) -> RelayProgress | None:
         """Return the relay's last progress; None while the record of a lane is missing."""
@@ -172,3 +162,18 @@ class KafkaProbe:
         if len(self._progress_by_lane) < len(self._lanes):
             return None
         return RelayProgress.merge(self._progress_by_lane.values())
+
+
+async def read_bounds(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> dict[TopicPartition, tuple[int, int]]:
+    """Return (beginning, end) offsets of every existing partition of these topics (full names)."""
+    # All topics in one request: a request that names a missing topic may create it.
+    partitions_by_topic = await fetch_partitions(consumer)
+    topic_partitions = [
+        TopicPartition(name, partition) for name in topics for partition in partitions_by_topic.get(name, ())
+    ]
+    begin_offsets = await consumer.beginning_offsets(topic_partitions)
+    end_offsets = await consumer.end_offsets(topic_partitions)
+    return {
+        topic_partition: (begin_offsets[topic_partition], end_offsets[topic_partition])
+        for topic_partition in topic_partitions
+    }

@@ -16,6 +16,7 @@ from services.auth.verifier import failure_counts
 from services.commands.authorization import CommandAuthorizer
 from services.config.console import ConsoleSettings
 from services.console.operator_service import OperatorService
+from services.console.reader_groups import ReaderGroups
 from services.console.redriver import Redriver
 from services.console.replay_jobs import ReplayJobs
 from services.console.status_monitor import StatusMonitor
@@ -123,8 +124,9 @@ def build_app(settings: ConsoleSettings, keys: JwkSet) -> ASGIApp:
                 settings.live_events_shard,
             ),
             redriver=redriver,
-            verification_jobs=VerificationJobs(settings),
+            verification_jobs=(verification_jobs := VerificationJobs(settings)),
             replay_jobs=ReplayJobs(settings),
+            reader_groups=ReaderGroups(settings.kafka_bootstrap, list(verification_jobs.jobs_by_topic)),
         )
         bind_metrics(app.state.dependencies)
         dependencies: Dependencies = app.state.dependencies

@@ -11,6 +11,7 @@ from fastapi import Depends, HTTPException, Request
 from schemas import fields
 from services.config.console import ConsoleSettings
 from services.console.operator_service import REASON_CHARACTERS_MAX, OperatorService
+from services.console.reader_groups import ReaderGroups
 from services.console.redriver import Redriver
 from services.console.replay_jobs import ReplayJobs
 from services.console.status_monitor import StatusMonitor
@@ -41,6 +42,7 @@ class Dependencies:
     redriver: Redriver
     verification_jobs: VerificationJobs
     replay_jobs: ReplayJobs
+    reader_groups: ReaderGroups
 
     def not_ready_reason(self) -> str | None:
         """Return why the console cannot show the whole status; None if it can."""

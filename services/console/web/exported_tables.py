@@ -3,6 +3,7 @@
 import json
 
 from schemas.reasons import REASONS
+from services.console.reader_groups import GroupLag
 from services.console.verdict_stats import RejectionGroup
 from services.console.verification_jobs import VerificationJob
 from services.console.web.csv_export import CsvTable
@@ -119,6 +120,18 @@ TOPICS: CsvTable[Verification] = CsvTable(
         "Replayed": lambda row: None if row[0].result is None else row[0].result.replayed,
         "Verified (UTC)": lambda row: row[0].checked_at,
         "Not published yet": lambda row: None if row[1] is None else row[1].waiting,
+    },
+)
+CONSUMER_GROUPS: CsvTable[GroupLag] = CsvTable(
+    "consumer-groups",
+    {
+        "Group": lambda row: plain_text(row.group),
+        "Topic": lambda row: row.topic,
+        "Lag": lambda row: row.lag,
+        "Partitions without an offset": lambda row: row.without_offset,
+        "Lost records": lambda row: "yes" if row.lost else "no",
+        "State": lambda row: row.state,
+        "Members": lambda row: row.members,
     },
 )
 ACTIONS: CsvTable[Action] = CsvTable(

@@ -18,7 +18,7 @@ from services.console.web.dependencies import (
     Operator,
     Viewer,
 )
-from services.console.web.exported_tables import TOPICS
+from services.console.web.exported_tables import CONSUMER_GROUPS, TOPICS
 from services.console.web.metrics import METRICS
 from services.console.web.signed_in_user import Forbidden
 from services.eventlog.feeds import FEED_BY_TOPIC
@@ -31,17 +31,24 @@ FORM_FIELDS = ("output", "target", "root_account", "course", "assignment", "sinc
 
 @router.get("")
 async def topics_page(
-    request: Request, dependencies: ConsoleDependencies, user: Viewer, csv: Literal["", "topics"] = ""
+    request: Request,
+    dependencies: ConsoleDependencies,
+    user: Viewer,
+    csv: Literal["", "topics", "consumer-groups"] = "",
 ) -> Response:
-    """Show the last verification of each topic, and the replays of the last day."""
+    """Show the last verification of each topic, the groups that read them, and the replays of the last day."""
     outputs = {output.topic: output for output in dependencies.monitor.status.outputs}
     checks = [(check, outputs.get(check.output)) for check in dependencies.verification_jobs.jobs_by_topic.values()]
-    if csv:
+    if csv == TOPICS.name:
         return TOPICS.respond(checks)
+    readers = await dependencies.reader_groups.read()
+    if csv:
+        return CONSUMER_GROUPS.respond(readers.lags)
     return dependencies.templates.render_page(
         request,
         "topics.html",
         checks=checks,
+        readers=readers,
         checking=dependencies.verification_jobs.is_running,
         replays=list(dependencies.replay_jobs.jobs.values()),
     )

@@ -79,6 +79,11 @@ class KafkaProbe:
         """The partitions of the commands topic."""
         return sorted(topic_partition.partition for topic_partition in self._lag_consumer.assignment())
 
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes of the relays."""
+        return self._lanes
+
     async def stop(self) -> None:
         """Disconnect."""
         for consumer in (self._lag_consumer, self._progress_consumer, self._offsets_consumer, self._end_consumer):

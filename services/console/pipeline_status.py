@@ -1,12 +1,14 @@
 """The status of the pipeline as plain records, and its summary in sentences."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Self
 
 from services.console.group_members import UNASSIGNED
 from services.console.wording import format_duration, pluralize
 from services.eventlog.pipeline_queries import TopicLag, VerdictSummary
+from services.eventlog.process_sessions import ProcessActivity
 from services.telemetry.consumer_lag import PartitionState
 
 Level = Literal["ok", "warning", "critical"]
@@ -122,6 +124,8 @@ class PipelineStatus:
         topic_problems: Topics that are missing or lack records.
         foreign_records: Topics that hold records that the relay did not write.
         is_catching_up: The console has not yet read the whole log since its start; its counts still grow.
+        activity: Which processes are connected to PostgreSQL, and which relay holds each lane.
+        last_decisions: When the last command of each partition was decided, by partition.
     """
 
     at: datetime | None = None
@@ -140,6 +144,8 @@ class PipelineStatus:
     topic_problems: tuple[TopicProblem, ...] = ()
     foreign_records: tuple[ForeignRecords, ...] = ()
     is_catching_up: bool = False
+    activity: ProcessActivity = ProcessActivity()
+    last_decisions: Mapping[int, datetime] = field(default_factory=dict)
 
     @property
     def level(self) -> Level:

@@ -20,9 +20,10 @@ from services.eventlog.dead_letters import DeadLetterReader
 from services.eventlog.feed_history import EVERYTHING, FeedHistory
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import Pool
+from services.eventlog.process_sessions import ProcessActivity, read_last_decisions, read_process_activity
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.timeouts import kafka_timeout
-from services.kafka.topics import TopicConfigError, verify_topics
+from services.kafka.topics import TopicConfigError, full_topic_name, verify_topics
 from services.runtime.background_tasks import run_until_first_failure
 from services.runtime.errors import KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.health import Health
@@ -31,6 +32,7 @@ LOGGER = logging.getLogger("console")
 LOG_POLL_SECONDS = 0.2
 LAG_POLL_SECONDS = 1.0
 GROUP_POLL_SECONDS = 2.0
+PROCESS_POLL_SECONDS = 2.0
 TOPIC_CHECK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 # poll_once() is for a terminal: it samples faster and does not wait until Kafka's client gives up.
@@ -49,6 +51,7 @@ class StatusMonitor:
     """
 
     def __init__(self, pool: Pool, bootstrap: str, prefix: str, health: Health) -> None:
+        self._pool = pool
         self.queries = PipelineQueries(pool)
         self.dead_letter_reader = DeadLetterReader(pool)
         self.history = FeedHistory(pool)
@@ -68,13 +71,16 @@ class StatusMonitor:
         self._topic_problems: tuple[TopicProblem, ...] = ()
         self._foreign_record_watch = ForeignRecordWatch(bootstrap, prefix)
         self._publication_rates = PublicationRates()
+        self._activity = ProcessActivity()
+        self._last_decisions: Mapping[int, datetime] = {}
+        self._lanes: list[int] = []
         self._open_dead_letters: tuple[int, datetime | None] = (0, None)
         self._next_count_at = 0.0
         self._is_catching_up = True
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        await run_until_first_failure(self._follow_log(), self._follow_kafka())
+        await run_until_first_failure(self._follow_log(), self._follow_kafka(), self._follow_processes())
 
     async def wait_for_change(self, version: int, seconds: float) -> bool:
         """Wait until the status is newer than ``version``; return False after ``seconds``."""
@@ -151,6 +157,8 @@ class StatusMonitor:
             topic_problems=self._topic_problems,
             foreign_records=self._foreign_record_watch.found(),
             is_catching_up=self._is_catching_up,
+            activity=self._activity,
+            last_decisions=self._last_decisions,
         )
 
     def _publish_status(self) -> None:
@@ -225,7 +233,18 @@ class StatusMonitor:
     async def _connect(self, probe: KafkaProbe, group_members: GroupMembers) -> None:
         await probe.start()
         await group_members.start()
+        self._lanes = probe.lanes
         self.progress = await probe.read_latest_progress()
+
+    async def _follow_processes(self) -> None:
+        while True:
+            # _follow_log reports PostgreSQL outages; keep what is known last.
+            with contextlib.suppress(*POSTGRES_ERRORS):
+                self._activity = await read_process_activity(self._pool, self.prefix, self._lanes)
+                partitions = [partition.number for partition in self._partition_sampler.partitions]
+                topic = full_topic_name(self.prefix, "commands")
+                self._last_decisions = await read_last_decisions(self._pool, topic, partitions)
+            await asyncio.sleep(PROCESS_POLL_SECONDS)
 
     async def _follow_progress(self, probe: KafkaProbe) -> None:
         while True:

@@ -14,7 +14,18 @@ from services.console.web.templates import Templates
 router = APIRouter()
 CHART_WIDTH, CHART_HEIGHT = 720, 64
 FRAGMENTS_TEMPLATE = "status_fragments.html"
-FRAGMENTS = ("glance", "status", "notices", "figures", "partitions", "outputs", "publications", "recent")
+FRAGMENTS = (
+    "glance",
+    "status",
+    "notices",
+    "figures",
+    "partitions",
+    "outputs",
+    "lanes",
+    "processes",
+    "publications",
+    "recent",
+)
 
 
 @dataclass(frozen=True, slots=True)

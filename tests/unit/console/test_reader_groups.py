@@ -1,7 +1,7 @@
 """The lag of consumer groups, from offsets, and what the console says about groups that it may not describe."""
 
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupLoadInProgressError, GroupAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, GroupLoadInProgressError
 
 from services.console.reader_groups import GroupLag, build_lag, describe_gaps
 

@@ -1,0 +1,35 @@
+"""The parts of the status page that are updated live."""
+
+from dataclasses import replace
+
+from services.console.pipeline_status import PartitionStatus
+from services.console.web.status_page import render_fragments
+from services.console.web.templates import Templates
+from services.eventlog.process_sessions import LaneHolder, ProcessActivity, ProcessSessions
+from tests.unit.console.test_pipeline_status import AT, OK
+
+ACTIVITY = ProcessActivity(
+    sessions=(ProcessSessions("handler", "svc", "10.0.0.5", 3, AT), ProcessSessions("scheduler")),
+    lanes=(LaneHolder(0, 4711, "<relay>", None, None), LaneHolder(1, 4712, "relay", "10.0.0.7", AT), LaneHolder(2)),
+)
+
+
+def test_each_lane_names_the_session_of_its_relay_or_that_there_is_none() -> None:
+    lanes = render_fragments(Templates(), replace(OK, activity=ACTIVITY))["lanes"]
+    assert "session 4711, login <bdi>&lt;relay&gt;</bdi></td><td>–</td>" in lanes
+    assert f'session 4712, 10.0.0.7</td><td><time datetime="{AT.isoformat(timespec="milliseconds")}">' in lanes
+    assert "no relay</span></td><td>–</td>" in lanes
+
+
+def test_each_process_has_its_sessions_or_is_named_as_not_connected() -> None:
+    processes = render_fragments(Templates(), replace(OK, activity=ACTIVITY))["processes"]
+    assert '<th scope="row">handler</th><td class="owner">10.0.0.5</td><td class="number">3</td><td><time' in processes
+    assert '<th scope="row">scheduler</th><td class="owner">not connected</td><td class="number">0</td>' in processes
+
+
+def test_each_partition_has_the_time_of_its_last_decision() -> None:
+    partitions = tuple(PartitionStatus(number, "up to date", 0, 0.0, 7, "one-0") for number in (0, 1))
+    rows = render_fragments(Templates(), replace(OK, partitions=partitions, last_decisions={1: AT}))["partitions"]
+    never, once = rows.split("<tr>")[1:]
+    assert "<time" not in never
+    assert f'<time datetime="{AT.isoformat(timespec="milliseconds")}">' in once

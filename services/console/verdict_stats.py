@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from services.console.verdict_history import VerdictHistory
 from services.eventlog.pipeline_queries import VerdictSummary
 
 BUCKET_SECONDS = 10
@@ -47,6 +48,7 @@ class VerdictStats:
         self.recent_verdicts: list[VerdictSummary] = []
         self._decided_by_bucket: Counter[int] = Counter()
         self._rejected_by_bucket: Counter[int] = Counter()
+        self.history = VerdictHistory()
         self._latency_samples: deque[tuple[datetime, float]] = deque(maxlen=LATENCY_SAMPLES_MAX)
 
     @property
@@ -59,6 +61,7 @@ class VerdictStats:
         new_verdicts = []
         for verdict in verdicts:
             self.last_numbers[verdict.shard] = verdict.number
+            self.history.add(verdict)
             bucket = int(verdict.at.timestamp()) // BUCKET_SECONDS
             self._decided_by_bucket[bucket] += 1
             self._latency_samples.append((verdict.at, verdict.latency_seconds))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from services.console.pipeline_status import PartitionStatus
+from services.console.verdict_history import PERIODS, PeriodFigures
 from services.console.web.status_page import render_fragments
 from services.console.web.templates import Templates
 from services.eventlog.process_sessions import LaneHolder, ProcessActivity, ProcessSessions
@@ -33,3 +34,15 @@ def test_each_partition_has_the_time_of_its_last_decision() -> None:
     never, once = rows.split("<tr>")[1:]
     assert "<time" not in never
     assert f'<time datetime="{AT.isoformat(timespec="milliseconds")}">' in once
+
+
+def test_figures_and_chart_are_those_of_the_chosen_period() -> None:
+    history = PeriodFigures(PERIODS["6h"], (7,) * 72, 12, 0.5, 2.0)
+    fragments = render_fragments(Templates(), OK, history)
+    assert "<dt>Decided, last 6 hours</dt><dd>504</dd>" in fragments["figures"]
+    assert "<dt>Refused, last 6 hours</dt>" in fragments["figures"]
+    assert ">12</a>" in fragments["figures"]
+    assert "500 ms" in fragments["figures"]
+    assert fragments["chart"].count("<rect") == 72
+    assert 'aria-label="Commands decided in each 5 min of the last 6 hours: at most 7, now 7"' in fragments["chart"]
+    assert "Refused, last 15 min" in render_fragments(Templates(), OK)["figures"]

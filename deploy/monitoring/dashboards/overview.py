@@ -8,6 +8,7 @@ from deploy.monitoring.dashboards.panels import (
     GOOD,
     REJECTED_LABEL,
     Panel,
+    alert_list,
     build_dashboard,
     graph,
     number,
@@ -26,13 +27,23 @@ BUDGET_ALERTS = ("BudgetBurnsFast", "BudgetBurns", "BudgetShrinks")
 
 
 def build_overview() -> Dashboard:
-    """Objectives first, then the work, HTTP and the processes."""
+    """Alerts and objectives first, then the work, HTTP and the processes."""
     return build_dashboard(
         "moderation-overview",
         "Moderated grading: overview",
         "Is every command decided, and is every grade published?",
-        {"Objectives": _objectives(), "Work": _work(), "HTTP": _http(), "Processes": _processes()},
+        {"Alerts": _alerts(), "Objectives": _objectives(), "Work": _work(), "HTTP": _http(), "Processes": _processes()},
     )
+
+
+def _alerts() -> list[Panel]:
+    return [
+        alert_list(
+            "Which alerts are pending or firing?",
+            "Alerts of severity page and ticket, as Prometheus evaluates them now. A pending alert fires if it "
+            "lasts. Without any the panel shows no data.",
+        )
+    ]
 
 
 def _objectives() -> list[Panel]:

@@ -3,23 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from grafana_foundation_sdk.builders import common, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import common, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.dashboard import Threshold
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 DASHBOARD_LABELS = 'job=~"$job",instance=~"$instance"'
+ALERT_LABELS = 'alertname=~".+",severity=~"page|ticket"'
 REJECTED_LABEL = 'outcome="rejected"'
 TAG = "moderated-grading"
 RUNBOOK = "deploy/monitoring/runbook.md"
 GOOD, DEGRADED, BAD, IDLE = "green", "yellow", "red", "blue"
 Query = prometheus.Dataquery
-Panel = timeseries.Panel | stat.Panel | statetimeline.Panel
-AnyPanel = TypeVar("AnyPanel", timeseries.Panel, stat.Panel, statetimeline.Panel)
+Panel = timeseries.Panel | stat.Panel | statetimeline.Panel | table.Panel
+AnyPanel = TypeVar("AnyPanel", timeseries.Panel, stat.Panel, statetimeline.Panel, table.Panel)
 State = tuple[str, str]
 """Text and colour of a value."""
 
@@ -134,6 +136,34 @@ def states(
     )
 
 
+def alert_list(title: str, description: str) -> table.Panel:
+    """Build a list of the pending and firing alerts, from Prometheus's own series: it needs no Grafana alerting."""
+    columns = {
+        "alertname": "Alert",
+        "severity": "Severity",
+        "alertstate": "State",
+        "job": "Process",
+        "instance": "Instance",
+    }
+    expression = f"count by ({', '.join(columns)}) (ALERTS{{{ALERT_LABELS}}})"
+    return (
+        _with_header(table.Panel(), title, "none", description, ())
+        .targets(_with_ref_ids([query(expression).instant().format(PromQueryFormat.TABLE)]))
+        .with_transformation(
+            models.DataTransformerConfig(
+                "organize",
+                options={
+                    "excludeByName": {"Time": True, "Value": True},
+                    "indexByName": {name: index for index, name in enumerate(columns)},
+                    "renameByName": columns,
+                },
+            )
+        )
+        .height(6)
+        .span(24)
+    )
+
+
 def build_dashboard(uid: str, title: str, description: str, rows: Mapping[str, Sequence[Panel]]) -> models.Dashboard:
     """Lay out rows of panels from left to right; a line of panels fills the grid's 24 columns."""
     dashboard = (
@@ -153,9 +183,7 @@ def build_dashboard(uid: str, title: str, description: str, rows: Mapping[str, S
             .keep_time(True)
         )
         .variables([*_variables()])
-        .annotation(
-            _annotation("Firing alerts", 'ALERTS{alertname=~".+",alertstate="firing",severity=~"page|ticket"}', BAD)
-        )
+        .annotation(_annotation("Firing alerts", f'ALERTS{{{ALERT_LABELS},alertstate="firing"}}', BAD))
         .annotation(_annotation("Process starts", f"changes({selector('process_start_time_seconds')}[1m]) > 0", IDLE))
     )
     count = 0

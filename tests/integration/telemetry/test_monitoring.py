@@ -143,6 +143,15 @@ def test_dashboard_is_well_formed(path: Path) -> None:
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in board["panels"])
 
 
+def test_the_overview_begins_with_the_alerts_of_all_severities() -> None:
+    row, first = panels(FOLDER / "grafana" / "overview.json")[:2]
+    (target,) = first["targets"]
+    assert (row["type"], first["type"], target["format"], target["instant"]) == ("row", "table", "table", True)
+    severities = re.search(r'ALERTS\{.*severity=~"([^"]+)"', target["expr"])
+    assert severities is not None
+    assert set(severities[1].split("|")) == {rule["labels"]["severity"] for rule in alerts().values()}
+
+
 def test_dashboards_link_to_each_other() -> None:
     boards = [json.loads(path.read_text()) for path in DASHBOARDS]
     assert len({board["uid"] for board in boards}) == len(boards)

@@ -1,6 +1,8 @@
 """Options of all tiers; fixtures with servers are registered only where a run goes beyond the unit tier."""
 
+import gc
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ SERVER_PLUGINS = ("tests.fixtures.servers", "tests.fixtures.console_fixtures")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("project", deadline=None)
+# The unit tier runs on each save; the slow tier tries the same properties with all examples.
+settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("project")
 
 
@@ -24,6 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if not all(path.is_relative_to(UNIT) for path in chosen):
         for plugin in SERVER_PLUGINS:
             config.pluginmanager.import_plugin(plugin)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep modules and tests out of garbage collection: they live as long as the run, and are a million objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

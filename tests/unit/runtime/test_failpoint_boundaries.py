@@ -3,6 +3,7 @@
 import ast
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -118,6 +119,7 @@ def imported_functions(module: ast.Module) -> Iterator[str]:
             yield from (name.name for name in node.names)
 
 
+@cache
 def find_boundaries(path: Path) -> Boundaries:
     module = ast.parse(path.read_text())
     is_process = path.parent.name in ("handler", "relay", "scheduler")

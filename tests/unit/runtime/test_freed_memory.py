@@ -8,7 +8,7 @@ import resource
 from services.runtime.main import keep_freed_memory
 parts = [b"x" * 3_000_000] * 5
 def count_page_faults():
-    for _ in range(20):
+    for _ in range(4):
         request = b"".join(parts)
         message = request + b"end"
         del request, message

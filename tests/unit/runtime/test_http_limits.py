@@ -26,12 +26,9 @@ class _Server(uvicorn.Server):
         pass
 
 
-@pytest.fixture
-async def ask(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
+@pytest.fixture(scope="module")
+async def ask() -> AsyncIterator[Ask]:
     """Return a function that sends parts of a request and reads until the server closes the connection."""
-    monkeypatch.setattr(http_limits, "HEAD_SECONDS_MAX", 0.2)
-    monkeypatch.setattr(http_limits, "BODY_SECONDS_MAX", 0.2)
-    monkeypatch.setattr(http_limits, "DISCARD_SECONDS_MAX", 0.2)
     app = FastAPI()
 
     @app.post("/")
@@ -56,9 +53,17 @@ async def ask(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ask]:
         writer.close()
         return answer
 
-    yield send
+    with pytest.MonkeyPatch.context() as limits:
+        limits.setattr(http_limits, "BODY_SECONDS_MAX", 0.2)
+        limits.setattr(http_limits, "DISCARD_SECONDS_MAX", 0.2)
+        yield send
     server.should_exit = True
     await task
+
+
+@pytest.fixture
+def _short_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_limits, "HEAD_SECONDS_MAX", 0.2)
 
 
 def head(*lines: bytes, close: bool = True) -> bytes:
@@ -78,26 +83,33 @@ async def test_body_up_to_the_limit_is_read(ask: Ask) -> None:
     assert answer.endswith(b"100")
 
 
-@pytest.mark.parametrize(
-    ("lines", "body", "status"),
-    [
-        ([FORM, b"content-length: 101\r\n"], b"", 413),
-        ([FORM, b"content-length: " + b"9" * 19 + b"\r\n"], b"", 413),
-        ([FORM, b"transfer-encoding: chunked\r\n"], b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n", 413),
-        ([b"content-type: multipart/form-data; boundary=x\r\n", b"content-length: 5\r\n"], b"--x--", 415),
-        ([b"content-length: 1\r\n"], b"x", 415),
-        ([FORM, b"content-length: 5\r\n"], b"1234", 408),
-        ([FORM, b"transfer-encoding: chunked\r\n"], b"1\r\nx\r\n", 408),
-        ([FORM, b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n"], b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 400),
-    ],
-)  # fmt: skip
-async def test_refused_body_closes_the_connection(lines: list[bytes], body: bytes, status: int, ask: Ask) -> None:
-    answer = await ask(head(*lines, close=False), body)
+REFUSED_BODIES = [
+    ([FORM, b"content-length: 101\r\n"], b"", 413),
+    ([FORM, b"content-length: " + b"9" * 19 + b"\r\n"], b"", 413),
+    ([FORM, b"transfer-encoding: chunked\r\n"], b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n", 413),
+    ([b"content-type: multipart/form-data; boundary=x\r\n", b"content-length: 5\r\n"], b"--x--", 415),
+    ([b"content-length: 1\r\n"], b"x", 415),
+    ([FORM, b"content-length: 5\r\n"], b"1234", 408),
+    ([FORM, b"transfer-encoding: chunked\r\n"], b"1\r\nx\r\n", 408),
+    ([FORM, b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n"], b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 400),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def refusals(ask: Ask) -> list[bytes]:
+    """The answers to all refused bodies, which the server waits for at the same time."""
+    return await asyncio.gather(*(ask(head(*lines, close=False), body) for lines, body, _ in REFUSED_BODIES))
+
+
+@pytest.mark.parametrize(("number", "status"), [(number, row[2]) for number, row in enumerate(REFUSED_BODIES)])
+def test_refused_body_closes_the_connection(number: int, status: int, refusals: list[bytes]) -> None:
+    answer = refusals[number]
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer
     assert answer.count(b"HTTP/1.1") == 1
     assert b"connection: close" in answer.lower()
 
 
+@pytest.mark.usefixtures("_short_heads")
 @pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nhost: x\r\n"])
 async def test_connection_without_a_complete_head_is_closed_in_time(sent: bytes, ask: Ask) -> None:
     assert await ask(sent) == b""
@@ -111,6 +123,7 @@ async def test_request_head_with_too_many_lines_is_refused(ask: Ask) -> None:
         assert (await ask(*parts)).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.usefixtures("_short_heads")
 async def test_head_of_a_second_request_on_a_connection_is_limited_too(ask: Ask) -> None:
     answer = await ask(head(FORM, b"content-length: 1\r\n", close=False), b"x", b"POST / HTTP")
     assert answer.count(b"HTTP/1.1 200") == 1

@@ -1,6 +1,7 @@
 """Request targets in absolute form, as clients send them to proxies and when they follow a link."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
@@ -17,6 +18,19 @@ async def show(request: Request) -> Response:
     return PlainTextResponse(f"{request.path_params['path']} of {raw_path.decode()} with {request.url.query}")
 
 
+@pytest.fixture(scope="module")
+async def address() -> AsyncIterator[tuple[str, int]]:
+    """Serve the route, and return host and port."""
+    app = Starlette(routes=[Route("/{path:path}", show)])
+    server = uvicorn.Server(build_server_config(app, "127.0.0.1", 0, 1, None))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()
+    server.should_exit = True
+    await task
+
+
 @pytest.mark.parametrize(
     ("target", "answer"),
     [
@@ -26,16 +40,11 @@ async def show(request: Request) -> Response:
         ("http://other.example", " of / with "),
     ],
 )
-async def test_target_in_absolute_form_is_the_path_without_its_host(target: str, answer: str) -> None:
-    app = Starlette(routes=[Route("/{path:path}", show)])
-    server = uvicorn.Server(build_server_config(app, "127.0.0.1", 0, 1, None))
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
+async def test_target_in_absolute_form_is_the_path_without_its_host(
+    target: str, answer: str, address: tuple[str, int]
+) -> None:
+    reader, writer = await asyncio.open_connection(*address)
     writer.write(f"GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
     head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
     writer.close()
-    server.should_exit = True
-    await task
     assert (head.split(b" ")[1], body.decode()) == (b"200", answer)

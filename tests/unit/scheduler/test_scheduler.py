@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaTimeoutError, LeaderNotAvailableError
 from services.config.scheduler import SchedulerSettings
 from services.eventlog.schedules import Schedule
 from services.runtime.errors import KAFKA_ERRORS
+from services.scheduler import sender
 from services.scheduler.scheduler import split_due
 from services.scheduler.sender import SENT_AT_ONCE_MAX, PublicationSender, send_each
 
@@ -38,14 +39,15 @@ def test_schedule_is_due_after_an_outage_whatever_this_machines_clock_says() -> 
 async def test_sender_that_finds_no_broker_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:1")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d")
-    sender = PublicationSender(SchedulerSettings(), None, {})
+    publications = PublicationSender(SchedulerSettings(), None, {})
     async with asyncio.timeout(30):
         for _ in range(2):
             with pytest.raises(KAFKA_ERRORS):
-                await sender.start()
+                await publications.start()
 
 
-async def test_publications_of_a_dead_partition_delay_no_others() -> None:
+async def test_publications_of_a_dead_partition_delay_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "LAST_SECONDS_MAX", 0.1)
     schedules = [replace(DUE, course=course, command_id=str(course)) for course in range(3 * SENT_AT_ONCE_MAX)]
     dead = {schedule.command_id for schedule in schedules[:SENT_AT_ONCE_MAX]}
     refused = schedules[SENT_AT_ONCE_MAX].command_id
@@ -66,7 +68,10 @@ async def test_publications_of_a_dead_partition_delay_no_others() -> None:
     assert isinstance(result.error, LeaderNotAvailableError)
 
 
-async def test_publications_that_hang_are_not_counted_as_sent() -> None:
+async def test_publications_that_hang_are_not_counted_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "GROUP_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(sender, "LAST_SECONDS_MAX", 0.05)
+
     async def send(_: Schedule) -> None:
         await asyncio.Event().wait()
 

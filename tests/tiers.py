@@ -72,16 +72,19 @@ CHECKS = Tier(
     minutes=5,
     needs_servers=False,
 )
-UNIT_OPTIONS = ("-p", "no:schemathesis", "-p", "no:xdist")
+UNIT_OPTIONS = tuple(
+    word for plugin in ("schemathesis", "xdist", "anyio", "platformdirs", "doctest") for word in ("-p", f"no:{plugin}")
+)
 """Importing these plugins takes longer than a hundred tests, and no unit test needs them."""
+QUICK = ("-m", "not slow", "--hypothesis-profile", "quick")
 RULES_TESTS = tuple(f"tests/unit/{package}" for package in ("moderation", "commands", "schemas"))
 """The unit tests of rules, commands and formats: half of them, apart so that each core collects only its half."""
 SLOW_TESTS = tuple(
     str(path.relative_to(ROOT))
     for path in sorted((ROOT / "tests/unit").rglob("test_*.py"))
-    if "pytest.mark.slow" in path.read_text()
+    if re.search(r"pytest\.mark\.slow|^from hypothesis import", path.read_text(), re.MULTILINE)
 )
-"""The files with slow unit tests: to collect all of them takes longer than some of these tests."""
+"""The files with slow unit tests and with properties: to collect all of them takes longer than some of these tests."""
 FAULTS_TESTS = "tests/system/faults"
 SABOTAGES = f"{FAULTS_TESTS}/test_sabotages.py"
 RECOVERY_TESTS = tuple(
@@ -115,15 +118,15 @@ TIERS = {
     tier.name: tier
     for tier in (
         CHECKS,
-        pytest_tier("rules", *UNIT_OPTIONS, "-m", "not slow", *RULES_TESTS, minutes=5, needs_servers=False),
+        pytest_tier("rules", *UNIT_OPTIONS, *QUICK, *RULES_TESTS, minutes=5, needs_servers=False),
         pytest_tier(
             "components",
             *UNIT_OPTIONS,
-            *("-m", "not slow", "tests/unit", *(f"--ignore={path}" for path in RULES_TESTS)),
+            *(*QUICK, "tests/unit", *(f"--ignore={path}" for path in RULES_TESTS)),
             minutes=5,
             needs_servers=False,
         ),
-        pytest_tier("slow", *UNIT_OPTIONS, "-m", "slow", *SLOW_TESTS, minutes=5, needs_servers=False),
+        pytest_tier("slow", *UNIT_OPTIONS, "-m", "slow or hypothesis", *SLOW_TESTS, minutes=5, needs_servers=False),
         pytest_tier("integration", "tests/integration", *(f"--ignore={path}" for path in OPERATORS_TESTS), minutes=20),
         pytest_tier("operators", *OPERATORS_TESTS, minutes=15),
         pytest_tier(

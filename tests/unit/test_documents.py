@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ OTHER_VARIABLES = {
 }  # fmt: skip
 
 
+@cache
 def operate_commands() -> dict[str, Any]:
     """Return the commands of ``moderated-grading`` by name; those of a group with its name in front."""
     root = typer.main.get_command(build_cli())

@@ -16,7 +16,7 @@ from services.moderation.evolve import evolve_assignment
 from services.moderation.evolve_course import evolve_course
 from tests.fixtures.in_memory_course import START
 
-ROWS = 1_000
+ROWS = 500
 FIRST_ID = 1_000_000
 # Here all times, numbers and texts are shared with another state, which few are in a handler.
 SHARE_MAX = 2

@@ -13,9 +13,12 @@ from tests.fixtures.schema_descriptions import find_undescribed
 Json = dict[str, Any]
 
 
-@pytest.fixture
+APP = create_fastapi_app()
+
+
+@pytest.fixture(scope="module")
 def document() -> Json:
-    return create_fastapi_app().openapi()
+    return APP.openapi()
 
 
 def operations(document: Json) -> list[tuple[str, str, Json]]:
@@ -23,7 +26,7 @@ def operations(document: Json) -> list[tuple[str, str, Json]]:
 
 
 def browser() -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(create_fastapi_app()), base_url="http://gateway")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(APP), base_url="http://gateway")
 
 
 async def test_root_leads_to_the_page_and_the_page_to_its_style_and_script() -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import ssl
 from pathlib import Path
 
@@ -27,6 +28,8 @@ CLIENTS = {
 }
 OPTIONS = {"client_options", "kafka_options", "librdkafka_options", "client_settings", "consumer_config", "settings_of"}
 BOOTSTRAP_ARGUMENTS = {"bootstrap_servers", "bootstrap.servers"}
+MENTIONS = re.compile(rf"\b(?:{'|'.join(CLIENTS)}|KafkaBroker)\(|bootstrap[._]servers")
+"""Sources without a match need not be parsed."""
 OPTION_MODULES = {
     ROOT / "services/kafka/client_options.py",
     ROOT / "schemas/consumer-kit/kafka_options.py",
@@ -170,7 +173,7 @@ def find_other_clients(path: Path) -> list[str]:
     """Return the calls in a source file that construct a client with other connection arguments than these."""
     findings: list[str] = []
     source = path.read_text()
-    if not any(name in source for name in (*CLIENTS, "KafkaBroker", *BOOTSTRAP_ARGUMENTS)):
+    if not MENTIONS.search(source):
         return findings
     for node in ast.walk(ast.parse(source)):
         match node:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
 from services.moderation.adjudication_policy import AdjudicationPolicy, policy_from_json, policy_to_json
@@ -110,6 +110,7 @@ def exact_result(policy: AdjudicationPolicy, ruling: Ruling, given_scores: list[
     }[policy.result]
 
 
+@settings(max_examples=100)
 @given(
     some.sampled_from(["mean", "median", "highest", "lowest"]),
     some.lists(scores, min_size=2, max_size=6),

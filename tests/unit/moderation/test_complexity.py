@@ -1,4 +1,4 @@
-"""A command about one student costs the same in a class of ten and in one of a thousand.
+"""A command about one student costs the same in a class of ten and in one of two hundred.
 
 Two deterministic measures: the bytecode instructions that deciding and applying execute, and containers of the state
 that refuse iteration, for operations that are a single instruction in CPython, such as copying a list.
@@ -17,7 +17,7 @@ from services.moderation import commands, json_values
 from services.moderation.adjudication_policy import AdjudicationPolicy
 from tests.fixtures.in_memory_course import ANN, BEN, ESSAY, FINAL_GRADER, TA1, TA2, InMemoryCourse, moderated_course
 
-SMALL, LARGE = 10, 1_000
+SMALL, LARGE = 10, 200
 NEW_STUDENTS_FROM = 10_000
 
 

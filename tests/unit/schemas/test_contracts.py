@@ -37,6 +37,11 @@ def render_files() -> dict[str, str]:
 
 
 @cache
+def asyncapi_document() -> Json:
+    return asyncapi.build_document()
+
+
+@cache
 def generated_schemas() -> dict[str, Json]:
     return {path: json.loads(text) for path, text in render_files().items() if path.endswith(".json")}
 
@@ -123,7 +128,7 @@ def test_verdict_schema_rejects_contradictory_fields(change: Json) -> None:
 
 
 def test_asyncapi_topics_match_the_created_topics() -> None:
-    channels = asyncapi.build_document()["channels"]
+    channels = asyncapi_document()["channels"]
     assert set(channels) == set(TOPICS)
     for name, channel in channels.items():
         kafka = channel["bindings"]["kafka"]
@@ -142,7 +147,7 @@ def test_asyncapi_operations_match_the_faststream_specification() -> None:
     application, _ = build_app(settings, installation, Health(), HandlerTelemetry(HandlerMetrics(), None), None)
     broker: Any = application.broker
     seen = AsyncAPI(broker, schema_version="3.0.0").to_specification().to_jsonable()
-    document = asyncapi.build_document()
+    document = asyncapi_document()
     ours = {channel["address"]: name for name, channel in document["channels"].items()}
     for operation in seen["operations"].values():
         channel = seen["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
@@ -158,7 +163,7 @@ def test_asyncapi_operations_match_the_faststream_specification() -> None:
 
 
 def test_asyncapi_documents_verdicts_as_command_replies() -> None:
-    document = asyncapi.build_document()
+    document = asyncapi_document()
     decide = document["operations"]["decideCommands"]
     assert decide["reply"]["channel"]["$ref"] == "#/channels/verdicts"
     assert len(decide["messages"]) == len(DATA)
@@ -173,4 +178,4 @@ def test_every_field_of_every_message_is_described() -> None:
 
 
 def test_every_field_of_the_asyncapi_document_is_described() -> None:
-    assert sorted(set(find_undescribed(asyncapi.build_document()))) == []
+    assert sorted(set(find_undescribed(asyncapi_document()))) == []

@@ -40,17 +40,6 @@ async def test_python_producer_plays_an_assignment_to_its_publication(running_sy
     assert await run_program(running_system, sys.executable, "producer.py", "--course", "8801") == PRODUCER_PLAYED
 
 
-async def test_python_producer_names_a_topic_that_does_not_exist(running_system: System) -> None:
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "producer.py", "--prefix", "nowhere"], cwd=KIT,
-        env={**os.environ, "KAFKA_BOOTSTRAP": running_system.bootstrap}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (
-        1,
-        "producer.py: nothing was sent: there is no such topic for this user. Check its name and prefix\n",
-    )
-
-
 async def test_python_client_repeats_an_unanswered_command_without_doubling_it(running_system: System) -> None:
     program = """
 import asyncio, sys

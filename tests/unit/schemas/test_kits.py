@@ -46,6 +46,19 @@ def test_program_names_a_missing_setting_of_a_secured_broker() -> None:
     assert "KAFKA_SASL_USERNAME is not set" in done.stderr
 
 
+def test_program_whose_topic_does_not_exist_says_what_to_check() -> None:
+    program = """
+from aiokafka.errors import UnknownTopicOrPartitionError
+from kafka_options import run_program
+async def main():
+    raise UnknownTopicOrPartitionError
+run_program(main(), "nothing was sent")
+"""
+    done = run_program("producer-kit", [sys.executable, "-c", program])
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "nothing was sent: there is no such topic for this user. Check its name and prefix" in done.stderr
+
+
 def test_kits_connect_by_the_same_code() -> None:
     copies = [(SCHEMAS / kit / "kafka_options.py").read_text() for kit in PROGRAMS]
     assert copies[0] == copies[1]

@@ -17,7 +17,17 @@ from tests.fixtures.console_client import ConsoleClient, create_dead_letter, par
 from tests.fixtures.process_runner import wait_until
 
 REASON_FORM = {"why": "the exporter was fixed"}
-PAGES = ("/", "/failures", "/failures/dead-letters", "/assignments", "/topics", "/actions", "/audit", "/runbook")
+PAGES = (
+    "/",
+    "/failures",
+    "/failures/dead-letters",
+    "/assignments",
+    "/topics",
+    "/actions",
+    "/audit",
+    "/runbook",
+    "/reasons",
+)
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -55,6 +55,7 @@ async def page_paths(console: ConsoleClient) -> list[str]:
         "/actions/" + actions.split('"/actions/')[1].split('"')[0],
         "/audit",
         "/runbook",
+        "/reasons",
         "/nowhere",
     ]
 

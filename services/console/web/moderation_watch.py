@@ -50,7 +50,7 @@ async def live_moderation(
     assignment: int,
     plan: str = "",
     version: int = 0,
-    page: Literal["", "adjudication"] = "",
+    page: Literal["", "adjudication", "publication"] = "",
 ) -> Response:
     """Stream whether the page with this plan or version is outdated, and the schedule to a page with a plan.
 

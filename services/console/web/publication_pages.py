@@ -1,4 +1,4 @@
-"""The publication of an assignment: its plan and schedule, and the forms that publish, schedule and cancel."""
+"""The publication of an assignment: its plan and schedule, the forms that publish, schedule and cancel, its result."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -19,8 +19,11 @@ from services.console.web.moderation_view import (
     load_view,
 )
 from services.console.web.row_list import RowPage, RowQuery, Rows, build_row_page
+from services.eventlog.published_grades import load_published_grades
+from services.eventlog.stream_reader import StreamReader
 from services.moderation.decisions import PLAN_OUTDATED
 from services.moderation.publication_plan import plan_document
+from services.moderation.published_grades import published_document
 
 router = APIRouter(prefix="/assignments/{root_account}/{assignment}/publication")
 ACTIONS = ("publish", "schedule", "cancel")
@@ -33,7 +36,7 @@ CONFLICT_STATUS = 409
 async def publication_page(
     request: Request, dependencies: ConsoleDependencies, view: RequestedView, query: Rows
 ) -> Response:
-    """Show who would get which grade and why, who is blocked, and the schedule."""
+    """Show who would get which grade and why, who is blocked, and the schedule; afterwards who got which grade."""
     return await _render_publication(request, dependencies, view, query)
 
 
@@ -47,6 +50,8 @@ async def _render_publication(
 ) -> Response:
     await record_page(request, view.user, "publication page", view.target)
     plan = plan_document(view.course, view.assignment, view.actor_id, as_auditor=view.as_auditor)
+    events = await load_published_grades(StreamReader(dependencies.pool), view.assignment)
+    published = published_document(view.course, view.assignment, view.actor_id, events, as_auditor=view.as_auditor)
     return dependencies.templates.render_page(
         request,
         "publication.html",
@@ -54,7 +59,7 @@ async def _render_publication(
         view=view,
         state=view.assignment,
         plan=plan,
-        page=_build_rows(view, plan, query),
+        page=_build_published_rows(view, published, query) if published else _build_rows(view, plan, query),
         schedule=await load_schedule(dependencies, view),
         now=datetime.now(UTC) + dependencies.monitor.clock_offset,
         action=uuid4(),
@@ -73,6 +78,19 @@ def _build_rows(view: ModerationView, plan: Json, query: RowQuery) -> RowPage[Js
     }
     path = f"{view.path}/publication"
     return build_row_page(plan["students"], query, path, lambda row: str(get_student(row)), columns)
+
+
+def _build_published_rows(view: ModerationView, published: list[Json], query: RowQuery) -> RowPage[Json]:
+    columns = {
+        "student": get_student,
+        "grade": lambda row: row["grade"],
+        "score": lambda row: row["score"],
+        "mark": lambda row: row["entered_score"],
+        "grader": view.name_grader,
+        # The grades that were changed afterwards come first.
+        "now": lambda row: row["gradebook"] == [row["score"], row["grade"]],
+    }
+    return build_row_page(published, query, f"{view.path}/publication", lambda row: str(get_student(row)), columns)
 
 
 @router.get("/publish")

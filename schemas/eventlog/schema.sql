@@ -172,6 +172,14 @@ create index event_publish_at on event ((data #>> '{payload,publish_at}') collat
     where type = 'publication_scheduled';
 create index event_schedule on event (stream, version)
     where type in ('publication_scheduled', 'publication_schedule_cancelled', 'grades_posted');
+-- The console asks which assignments a user moderates or audits: as the final grader, old and new in an update, or by a
+-- role in the account; and then for the settings of these.
+create index event_final_grader on event
+    ((coalesce(data #>> '{payload,final_grader_id,1}', data #>> '{payload,final_grader_id}')))
+    where type in ('assignment_created', 'assignment_updated');
+create index event_assignment_settings on event (stream, version)
+    where type in ('assignment_created', 'assignment_updated');
+create index event_admins on event (stream) where type = 'admins_updated';
 
 create trigger append_only before update or delete or truncate on event
     for each statement execute function refuse_change();

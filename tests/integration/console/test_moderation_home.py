@@ -1,0 +1,122 @@
+"""The moderators' first page lists the assignments that the user moderates or audits now, and no others."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.console.web import moderation_home
+from services.eventlog import moderated_assignments
+from services.eventlog.moderated_assignments import ASSIGNMENT_EVENTS, CANDIDATES
+from services.eventlog.postgres import OPERATOR, create_pool
+from services.eventlog.schedules import read_schedules
+from tests.fixtures.decided_commands import decide_commands
+from tests.fixtures.moderation_pages import DecidedCourse
+from tests.fixtures.moderation_world import main_text
+
+
+@pytest.fixture
+async def course(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DecidedCourse]:
+    # On a busy machine a query may take its time.
+    monkeypatch.setattr(moderated_assignments, "LIST_SECONDS_MAX", 60.0)
+    pool = await create_pool(database_url, "test", OPERATOR, 2, 10)
+    yield DecidedCourse(database_url, pool)
+    pool.terminate()
+
+
+async def list_rows(course: DecidedCourse, name: str = "fg", query: str = "", root_account: int = 1) -> list[str]:
+    """Return the text of each row that a user sees."""
+    page = await course.read(f"/moderation{query}", name, root_account=root_account)
+    assert "cannot be listed" not in page
+    body = page.partition("<tbody>")[2].partition("</tbody>")[0]
+    return [main_text(f"<main{row}</main>").strip() for row in body.split("</tr>")[:-1]]
+
+
+async def test_list_shows_course_state_and_students_and_leads_to_publication_and_adjudication(
+    course: DecidedCourse,
+) -> None:
+    await course.create()
+    await course.decide(course.world.command("upsert_course", {"name": "History"}))
+    a1, course_id = course.world.assignment_id("a1"), course.world.course_id
+    page = await course.read("/moderation")
+    for path in ("publication", "adjudication"):
+        assert f'href="{course.path}/{path}"' in page
+    links = f"2 Publication of assignment {a1} · Adjudication of assignment {a1}"
+    assert await list_rows(course) == [f"a1 {a1} History {course_id} – open {links}"]
+    for score in (6, 9):
+        await course.grade("ta1" if score == 6 else "ta2", "s1", score)
+    later = datetime.now(UTC) + timedelta(days=1)
+    await course.moderate("schedule_publication", {"publish_at": later.isoformat()})
+    assert f"scheduled for {later:%Y-%m-%d %H:%M:%S}" in (await list_rows(course))[0]
+    ((schedule,),) = [page async for page in read_schedules(course.pool, None, 100_000)]
+    data = {"schedule_id": schedule.schedule_id}
+    due = {**course.world.command("publish_provisional_grades", data, "a1", "fg"), "command_id": schedule.command_id}
+    (verdict,) = await decide_commands(course.database_url, [due])
+    assert verdict["reason"] == "selection_required"
+    assert "was refused: selection required" in (await list_rows(course))[0]
+    grade = await course.grade("ta2", "s1", 8)
+    await course.moderate("select_provisional_grade", {"provisional_grade_id": grade})
+    await course.moderate("publish_provisional_grades", {})
+    assert "published at" in (await list_rows(course))[0]
+
+
+async def test_only_assignments_are_listed_for_which_the_user_has_the_right_now(course: DecidedCourse) -> None:
+    await course.create()
+    permissions = {"moderator": ["manage_grades", "select_final_grade"], "auditor": ["view_audit_trail"]}
+    admins = [{"user_id": course.world.user_id(name), "permissions": rights} for name, rights in permissions.items()]
+    await course.decide(course.world.command("upsert_admins", {"admins": admins}))
+
+    async def who_sees_it() -> list[str]:
+        users = ("fg", "moderator", "auditor", "ta1", "s1", "stranger")
+        return [name for name in users if await list_rows(course, name)]
+
+    assert await who_sees_it() == ["fg", "moderator", "auditor"]
+    assert await list_rows(course, root_account=2) == []
+    dismissed = [{"user_id": course.world.user_id("auditor"), "permissions": []}]
+    await course.decide(
+        course.world.command("upsert_admins", {"admins": dismissed}),
+        *course.given({"do": "update_assignment", "id": "a1", "set": {"final_grader": "ta1"}}),
+    )
+    assert await who_sees_it() == ["moderator", "ta1"]
+    assert "You moderate or audit no assignment" in await course.read("/moderation")
+    await course.decide(*course.given({"do": "update_assignment", "id": "a1", "set": {"deleted": True}}))
+    assert await who_sees_it() == []
+
+
+async def test_pages_list_each_assignment_once_the_newest_first(
+    course: DecidedCourse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moderation_home, "ROWS_MAX", 2)
+    await course.create()
+    settings = {"moderated_grading": True, "grader_count": 2, "points_possible": 10, "grading_type": "points"}
+    for name in ("a2", "a3", "a4", "a5", "a6"):
+        step = {"do": "assignment", "id": name, "final_grader": "fg", **settings}
+        await course.decide(*course.given(step))
+    for name in ("a5", "a4"):
+        await course.decide(*course.given({"do": "update_assignment", "id": name, "set": {"final_grader": "ta1"}}))
+    first = await course.read("/moderation")
+    older = first.split("/moderation?before=")[1].split('"')[0]
+    pages = [await list_rows(course), await list_rows(course, query=f"?before={older}")]
+    assert [[row.split()[0] for row in rows] for rows in pages] == [["a6", "a3"], ["a2", "a1"]]
+
+
+async def test_list_that_cannot_be_read_in_time_leaves_the_way_by_id(
+    course: DecidedCourse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await course.create()
+    monkeypatch.setattr(moderated_assignments, "LIST_SECONDS_MAX", 1e-6)
+    page = await course.read("/moderation")
+    assert "Your assignments cannot be listed" in main_text(page)
+    assert 'id="assignment"' in page
+
+
+async def test_list_is_read_from_indexes_of_the_few_events_that_give_rights(course: DecidedCourse) -> None:
+    async with course.pool.acquire() as connection, connection.transaction():
+        await connection.execute("set local enable_seqscan = off")
+        await connection.execute("set local plan_cache_mode = force_generic_plan")
+        plans = [
+            "\n".join(row[0] for row in await connection.fetch(f"explain {query}", *arguments))
+            for query, arguments in ((CANDIDATES, (1, "11", None, 20)), (ASSIGNMENT_EVENTS, ([1],)))
+        ]
+    used = ("event_final_grader", "event_admins", "event_assignment_settings", "event_schedule")
+    assert [index for index in used if index not in "\n".join(plans)] == []

@@ -66,6 +66,9 @@ async def test_text_that_no_command_has_is_answered_on_the_page(pool: Pool) -> N
             answer = await pages.get("/search", params={"q": text})
             assert answer.status_code == 404
             assert expected in to_text(answer), text
+            # The verdicts of archived months are in files.
+            assert "archived months are not searched" in to_text(answer)
+            assert "moderated-grading admin archive attach FILE" in to_text(answer)
 
 
 async def test_search_reads_the_newest_verdicts_of_each_shard_and_states_since_when(

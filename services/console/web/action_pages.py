@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, InvalidReason
+from services.console.redrive_check import check_redrive
 from services.console.redriver import DEAD_LETTER_BYTES_MAX
 from services.console.replay_jobs import RESUME_WINDOW
 from services.console.web.dependencies import (
@@ -41,6 +42,9 @@ ACTION_KINDS = ("redrive", "discard", "reveal")
 TOO_LARGE = (
     "With the redrive headers it would exceed the record limit of the commands topic. Nothing was changed: it stays"
     " open until an operator discards it."
+)
+UNCONFIRMED = (
+    "This version cannot read every record. Nothing was changed: tick Redrive anyway to send them nevertheless"
 )
 NOT_OPEN = (
     "No matching dead letter is open: it was redriven or discarded already (see Actions), or it is too large to"
@@ -109,8 +113,8 @@ async def _render_action_form(
     problem: str | None,
 ) -> Response:
     letter = await load_dead_letter(dependencies, target.letter) if target.letter else None
-    bytes_max = DEAD_LETTER_BYTES_MAX if kind == "redrive" else None
-    matches = await DeadLetterReader(dependencies.pool).count_matching(target.to_filter(), bytes_max)
+    reader, selection = DeadLetterReader(dependencies.pool), target.to_filter()
+    matches = await reader.count_matching(selection, DEAD_LETTER_BYTES_MAX if kind == "redrive" else None)
     if kind != "reveal" and not matches.count:
         raise HTTPException(409, TOO_LARGE if matches.too_large_count else NOT_OPEN)
     return dependencies.templates.render_page(
@@ -121,6 +125,7 @@ async def _render_action_form(
         target=target,
         letter=letter,
         matches=matches,
+        check=await check_redrive(reader, selection) if kind == "redrive" else None,
         until="" if target.letter or matches.until is None else format_iso_time(matches.until),
         action=action,
         why=why,
@@ -138,10 +143,19 @@ async def perform_action(
     target: Annotated[ActionTarget, Depends(target_from_form)],
     action: Annotated[UUID, Form()],
     why: Annotated[str, Form()] = "",
+    anyway: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Perform the action unless this form was submitted before; then show the action."""
+    """Perform the action unless this form was submitted before; then show the action.
+
+    ``anyway``: a redrive also sends records that would be dead letters again.
+    """
     _require_permission(user, kind, target)
     actor, selection = Actor(user.root_account_id, user.user_id), target.to_filter()
+    if kind == "redrive" and not anyway:
+        # A form that was submitted before has closed its dead letters, which are not checked again.
+        check = await check_redrive(DeadLetterReader(dependencies.pool), selection)
+        if check.unreadable_ids:
+            return await _render_action_form(request, dependencies, kind, target, action, why, UNCONFIRMED)
     try:
         if kind == "redrive":
             await dependencies.operator_service.redrive(action, actor, why, selection)

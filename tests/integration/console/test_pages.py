@@ -47,7 +47,7 @@ async def test_invalid_group_filter_is_rejected_and_matches_no_dead_letter(group
 
 async def test_double_click_and_back_button_redrive_once(console: ConsoleClient) -> None:
     letter = await create_dead_letter(console, b"{clicked")
-    form = {"letter": letter, "action": str(uuid.uuid4()), **REASON_FORM}
+    form = {"letter": letter, "action": str(uuid.uuid4()), "anyway": "true", **REASON_FORM}
     answers = await asyncio.gather(*(console.request("POST", "/act/redrive", "operator", data=form) for _ in range(3)))
     assert {(a.status_code, a.headers["location"]) for a in answers} == {(303, f"/actions/{form['action']}")}
     other_tab = await console.request("POST", "/act/redrive", "operator", data={**form, "action": str(uuid.uuid4())})
@@ -73,7 +73,7 @@ async def test_redrive_form_counts_records_and_lists_oversized_ones(console: Con
     assert "Redrive 1 open dead letter?" in form
     assert "Not included: 1 dead letter " in form
     assert f'<a href="/failures/dead-letters/{too_large}">' in form
-    fields = {"reason": reason, "action": str(uuid.uuid4()), **REASON_FORM}
+    fields = {"reason": reason, "action": str(uuid.uuid4()), "anyway": "true", **REASON_FORM}
     done = await console.request("POST", "/act/redrive", "operator", data=fields)
     await wait_until(partial(page_contains, console, done.headers["location"], "1 dead letter sent"), "it is redriven")
     assert (

@@ -123,7 +123,7 @@ async def test_dead_letter_can_be_redriven_by_keyboard_only(
                 if await page.evaluate("s => document.activeElement.matches(s)", selector):
                     break
             assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", selector
-            if await page.evaluate("document.activeElement.tagName") != "TEXTAREA":
+            if await page.evaluate("document.activeElement.tagName") not in ("TEXTAREA", "INPUT"):
                 await page.keyboard.press("Enter")
             await wait()
 
@@ -134,6 +134,7 @@ async def test_dead_letter_can_be_redriven_by_keyboard_only(
         assert "Nothing was written" in await page.inner_text("main")
         await go("#redrive", lambda: page.wait_for_url("**/act/redrive**"))
         await go("#why", lambda: page.keyboard.type("fixed"))
+        await go("#anyway", lambda: page.keyboard.press("Space"))
         await go("#confirm", lambda: page.wait_for_url("**/actions/*"))
         await wait_until_redriven(page)
     async with open_page("operator", java_script_enabled=False) as page:
@@ -160,6 +161,7 @@ async def test_double_click_second_tab_and_back_button_redrive_once(
         for tab in tabs:
             await tab.goto(f"/act/redrive?letter={await newest_dead_letter_id(populated_console, 'reason=double')}")
             await tab.fill("#why", "fixed")
+            await tab.check("#anyway")
         await page.dblclick("#confirm")
         await page.wait_for_url("**/actions/*")
         await tabs[1].click("#confirm")
@@ -188,6 +190,7 @@ async def test_console_works_without_javascript(populated_console: ConsoleClient
         await page.goto(f"/failures/dead-letters/{await newest_dead_letter_id(populated_console, 'reason=plain')}")
         await page.click("#redrive")
         await page.fill("#why", "fixed")
+        await page.check("#anyway")
         await page.click("#confirm")
         await page.wait_for_url("**/actions/*")
         await wait_until_redriven(page)

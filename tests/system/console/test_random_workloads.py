@@ -85,7 +85,7 @@ async def redrive_and_discard(console: ConsoleClient, log: Connection, chance: r
     before = await count_outcomes(log)
     count = await log.fetchval(f"select count(*) from dead_letter d where partition = $1 and {IS_OPEN}", redriven[0])
     for kind, asked in (("redrive", {"partition": str(redriven[0])}), ("discard", {"letter": discarded[1]})):
-        form = {"action": str(uuid.uuid4()), "why": "end of the season", **asked}
+        form = {"action": str(uuid.uuid4()), "why": "end of the season", "anyway": "true", **asked}
         assert (await console.request("POST", f"/act/{kind}", "operator", data=form)).status_code == 303
     await wait_for_outcomes(log, before + count)
 

@@ -1,0 +1,94 @@
+"""The console warns before a redrive that would only make dead letters again, and asks for a confirmation of it."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from services.console.operator_service import OperatorService
+from services.console.redrive_check import check_redrive
+from services.console.redriver import Redriver
+from services.console.roles import Role
+from services.console.web.action_pages import router
+from services.console.web.signed_in_user import SignedInUser
+from services.eventlog.dead_letters import DeadLetterFilter, DeadLetterReader
+from services.eventlog.postgres import OPERATOR, Pool, create_pool
+from services.kafka.topics import full_topic_name
+from tests.fixtures.bad_inputs import BAD_INPUTS
+from tests.fixtures.console_pages import open_pages
+from tests.fixtures.dead_letter_fixtures import LogOnly, append_dead_letters
+from tests.fixtures.moderation_world import to_text
+from tests.fixtures.system import System
+
+READABLE = json.dumps({**BAD_INPUTS["bases"]["upsert_course"], "command_id": str(uuid.uuid4())}).encode()
+ADMIN = SignedInUser(77, 1, Role.ADMIN, None, 0.0, "", False, False)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await create_pool(database_url, "test", OPERATOR, 2, 10)
+    yield opened
+    opened.terminate()
+
+
+@pytest.fixture
+def log(database_url: str) -> LogOnly:
+    return LogOnly(database_url)
+
+
+@pytest.fixture
+async def acting_pages(system: System, pool: Pool) -> AsyncIterator[httpx.AsyncClient]:
+    """Return the pages of a console that can also redrive."""
+    url, bootstrap = system.database_url, system.bootstrap
+    service = OperatorService(url, bootstrap, full_topic_name(system.prefix, "commands"), None)
+    redriver = Redriver(url, bootstrap, system.prefix)
+    async with open_pages(router, pool, ADMIN, operator_service=service, redriver=redriver) as client:
+        yield client
+
+
+async def test_unreadable_dead_letter_is_redriven_only_with_a_tick_and_discarding_it_comes_first(
+    log: LogOnly, pool: Pool, acting_pages: httpx.AsyncClient
+) -> None:
+    ((shard, number),) = await append_dead_letters(log, 2, [b"{"])
+    letter = f"{shard}-{number}"
+    form = await acting_pages.get("/act/redrive", params={"letter": letter})
+    assert "This version cannot read the record" in to_text(form)
+    assert "Inform its sender" in to_text(form)
+    places = [form.text.index(f'id="{name}"') for name in ("discard", "anyway", "confirm")]
+    assert places == sorted(places)
+    fields = {"letter": letter, "action": str(uuid.uuid4()), "why": "as it was"}
+    refused = await acting_pages.post("/act/redrive", data=fields)
+    assert refused.status_code == 400
+    assert "Nothing was changed: tick Redrive anyway" in to_text(refused)
+    assert "as it was" in refused.text
+    reader = DeadLetterReader(pool)
+    assert [found.resolution for found in await reader.dead_letters(5)] == [None]
+    done = await acting_pages.post("/act/redrive", data={**fields, "anyway": "true"})
+    assert (done.status_code, done.headers.get("location")) == (303, f"/actions/{fields['action']}")
+    again = await acting_pages.post("/act/redrive", data=fields)
+    assert again.headers.get("location") == f"/actions/{fields['action']}"
+
+
+async def test_group_names_how_many_of_its_records_stay_unreadable(log: LogOnly, pool: Pool) -> None:
+    *_, (shard, number) = await append_dead_letters(log, 3, [READABLE, b"{", b"["], reason="mixed")
+    await append_dead_letters(log, 3, [READABLE], reason="readable")
+    async with open_pages(router, pool, ADMIN) as pages:
+        mixed = await pages.get("/act/redrive", params={"reason": "mixed"})
+        readable = await pages.get("/act/redrive", params={"reason": "readable"})
+    assert f"cannot read 2 of the newest 3 records, such as {shard}-{number} :" in to_text(mixed)
+    assert "Discard 3 open dead letters…" in to_text(mixed)
+    assert ("such as" in to_text(readable), 'id="anyway"' in readable.text) == (False, False)
+
+
+async def test_check_reads_what_the_form_selects_and_nothing_newer(log: LogOnly, pool: Pool) -> None:
+    await append_dead_letters(log, 4, [READABLE])
+    reader = DeadLetterReader(pool)
+    (first,) = await reader.dead_letters(2)
+    await append_dead_letters(log, 4, [b"{"])
+    counts = []
+    for until in (first.recorded_at, None):
+        check = await check_redrive(reader, DeadLetterFilter(partition=4, until=until))
+        counts.append((check.checked_count, len(check.unreadable_ids)))
+    assert counts == [(1, 0), (2, 1)]

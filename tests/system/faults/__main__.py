@@ -37,7 +37,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="deploy/faults", description=__doc__.split(": ", 1)[1])
     parser.add_argument("cells", nargs="*", metavar="CELL", help="cells or kinds of cells; all of them if none")
     parser.add_argument("--minutes", type=float, help="how long faults are injected; with --release, at most")
-    parser.add_argument("--release", action="store_true", help="as many kills and commands as a release needs: an hour")
+    parser.add_argument("--release", action="store_true", help="as many kills and commands as a release needs")
     parser.add_argument("--seed", type=int, help="repeat the faults and the load of an earlier run")
     parser.add_argument("--report", type=Path, help="a page whose report is replaced by this run's")
     parser.add_argument("--list", action="store_true", help="list the cells")

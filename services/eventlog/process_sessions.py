@@ -11,7 +11,7 @@ from services.eventlog.relay_leases import LEASE_PROCESS, lane_lock_name
 
 PROCESS_NAMES = {"handler": "handler", LEASE_PROCESS: "relay", "gateway": "gateway", "scheduler": "scheduler"}
 """Processes by the name of the sessions that each instance has while it works."""
-# $1 names of sessions. The time and address of another login's session are null, unless ours may see all activity.
+# $1 names of sessions. The time and address of a session that our role may not see are null.
 SESSIONS = """
 select a.application_name, a.usename, host(a.client_addr), count(*), max(a.state_change)
 from pg_stat_activity a
@@ -35,8 +35,12 @@ select p, (select c.recorded_at from decided_command c where c.source = s.number
 from unnest($2::integer[]) p
 cross join (select number from source where topic = $1 order by number desc limit 1) s
 """
-# Only a session's own login may see its activity; the log's roles may not.
-OWN_LOGIN = "set local role none"
+# The log's roles may see no session's activity. Only members of pg_read_all_stats see that of other logins; a login
+# without inheritance must take the role.
+SEE_ACTIVITY = """
+select set_config('role', case when pg_has_role(session_user, 'pg_read_all_stats', 'member') then 'pg_read_all_stats'
+                          else 'none' end, true)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ async def read_process_activity(pool: Pool, prefix: str, lanes: Sequence[int]) -
         POSTGRES_ERRORS: PostgreSQL does not answer.
     """
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(OWN_LOGIN)
+        await connection.execute(SEE_ACTIVITY)
         names = [f"moderation-{name}" for name in PROCESS_NAMES]
         rows = await connection.fetch(SESSIONS, names)
         holders = await connection.fetch(LANE_HOLDERS, [lane_lock_name(prefix, lane) for lane in lanes])

@@ -1,13 +1,20 @@
 """What PostgreSQL says about the processes: their sessions, the relay of each lane, the last decisions."""
 
+import uuid
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
 import asyncpg
 import psycopg
+import pytest
 
 from services.eventlog.postgres import OPERATOR, READER, connect, create_pool
 from services.eventlog.process_sessions import read_last_decisions, read_process_activity
 from services.eventlog.relay_leases import LEASE_PROCESS, RelayLeases
 
 PREFIX = "sessions"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def test_sessions_of_each_process_and_the_holder_of_each_lane_are_shown(database_url: str) -> None:
@@ -30,6 +37,38 @@ async def test_sessions_of_each_process_and_the_holder_of_each_lane_are_shown(da
         await scheduler.close()
         await leases.connection.close()
         pool.terminate()
+
+
+@pytest.fixture
+async def console_login(postgres: str) -> AsyncIterator[tuple[str, Connection]]:
+    """A login of the console's own as the documents create it, and an administrator's connection."""
+    login = f"test_console_{uuid.uuid4().hex[:8]}"
+    administrator = await asyncpg.connect(postgres)
+    await administrator.execute(f"create role {login} login noinherit password '{login}'; grant {OPERATOR} to {login}")
+    try:
+        yield login, administrator
+    finally:
+        await administrator.execute(f"drop role {login}")
+        await administrator.close()
+
+
+async def test_activity_of_another_login_is_seen_by_members_of_pg_read_all_stats(
+    database_url: str, console_login: tuple[str, Connection]
+) -> None:
+    login, administrator = console_login
+    place = urlsplit(database_url).netloc.rpartition("@")[2]
+    url = urlsplit(database_url)._replace(netloc=f"{login}:{login}@{place}", query="").geturl()
+    scheduler = await connect(database_url, "scheduler", READER)
+    pool = await create_pool(url, "console", OPERATOR, 1, 10)
+    try:
+        before = next(s for s in (await read_process_activity(pool, PREFIX, [])).sessions if s.process == "scheduler")
+        await administrator.execute(f"grant pg_read_all_stats to {login}")
+        after = next(s for s in (await read_process_activity(pool, PREFIX, [])).sessions if s.process == "scheduler")
+    finally:
+        await scheduler.close()
+        pool.terminate()
+    assert (before.count, before.last_used_at, before.login) == (1, None, after.login)
+    assert after.last_used_at is not None
 
 
 async def test_lanes_of_another_installation_are_not_mixed_up(database_url: str) -> None:

@@ -114,6 +114,7 @@ def _refusals() -> list[Panel]:
             [query(f"sum({rate('moderation_other_key_commands_total')})", "commands")],
             "Commands without a key, or under another key than their course_id, per second. They are decided, but the "
             "order of a course's commands is kept only under its key: the producer must be corrected.",
+            ["CommandsUnderOtherKeys"],
         ).span(12),
     ]
 

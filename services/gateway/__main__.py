@@ -6,7 +6,8 @@ from services.auth.jwks import JwkSet
 from services.config.gateway import GatewaySettings
 from services.gateway.app import build_app
 from services.runtime.http import serve_http
-from services.runtime.main import freeze_startup_objects, run_process
+from services.runtime.main import run_process
+from services.runtime.memory import freeze_startup_objects
 
 DRAIN_SECONDS = 20
 

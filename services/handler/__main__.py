@@ -19,7 +19,8 @@ from services.kafka.topics import verify_topics
 from services.runtime.background_tasks import StartTask, run_in_background
 from services.runtime.failpoints import failpoints
 from services.runtime.health import Health, serve_health
-from services.runtime.main import freeze_startup_objects, run_process
+from services.runtime.main import run_process
+from services.runtime.memory import freeze_startup_objects
 from services.runtime.server_monitor import ServerMonitor
 from services.runtime.start import wait_for_postgres
 from services.telemetry.metrics.handler import HandlerMetrics

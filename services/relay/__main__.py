@@ -10,7 +10,8 @@ from services.relay.metrics import RelayTelemetry
 from services.relay.relay import run_relay
 from services.runtime.background_tasks import run_in_background
 from services.runtime.health import Health, serve_health
-from services.runtime.main import freeze_startup_objects, keep_freed_memory, run_process, run_until_stopped
+from services.runtime.main import run_process, run_until_stopped
+from services.runtime.memory import freeze_startup_objects, keep_freed_memory
 from services.runtime.server_monitor import ServerMonitor
 from services.telemetry.metrics.relay import RelayMetrics
 

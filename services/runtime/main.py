@@ -1,8 +1,6 @@
-"""Startup of all processes: logs, settings, event loop, signals, garbage collection."""
+"""Startup of all processes: logs, settings, event loop, signals."""
 
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -17,11 +15,6 @@ from services.runtime.failpoints import failpoints
 from services.telemetry.json_logging import configure_logging
 
 SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
-# Objects that survive the youngest generation belong to a batch or a request in progress.
-YOUNG_OBJECTS_MAX = 50_000
-GC_THRESHOLDS = (20, 100)
-# glibc's mallopt(3).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def run_process(
@@ -45,29 +38,6 @@ def run_process(
     failpoints.configure(os.environ.get("FAILPOINTS", ""))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(settings))
-
-
-def freeze_startup_objects(young_objects_max: int = YOUNG_OBJECTS_MAX) -> None:
-    """Exempt existing objects from garbage collection, and collect once ``young_objects_max`` others were created.
-
-    Modules, routes and settings live as long as the process; traversing them in each collection costs a third of the
-    throughput.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(young_objects_max, *GC_THRESHOLDS)
-
-
-def keep_freed_memory(buffer_bytes_max: int, free_bytes_max: int) -> None:
-    """Let the C library reuse freed buffers of up to ``buffer_bytes_max``, and keep ``free_bytes_max`` free at most.
-
-    By default it returns large buffers to the system; the page faults of the next ones cost more than filling them.
-    C libraries without ``mallopt`` are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, buffer_bytes_max)
-        mallopt(M_TRIM_THRESHOLD, free_bytes_max)
 
 
 async def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:

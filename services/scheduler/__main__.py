@@ -9,7 +9,8 @@ from services.config.scheduler import SchedulerSettings
 from services.eventlog.postgres import READER, connect
 from services.runtime.background_tasks import run_in_background
 from services.runtime.health import Health, serve_health
-from services.runtime.main import freeze_startup_objects, run_process, run_until_stopped
+from services.runtime.main import run_process, run_until_stopped
+from services.runtime.memory import freeze_startup_objects
 from services.runtime.server_monitor import ServerMonitor
 from services.scheduler.outlook import Outlook
 from services.scheduler.scheduler import Scheduler

@@ -5,7 +5,7 @@ import sys
 
 MAKE_BUFFERS = """
 import resource
-from services.runtime.main import keep_freed_memory
+from services.runtime.memory import keep_freed_memory
 parts = [b"x" * 3_000_000] * 5
 def count_page_faults():
     for _ in range(4):

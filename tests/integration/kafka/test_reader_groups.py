@@ -3,6 +3,7 @@
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.console.reader_groups import ReaderGroups, read_groups
+from services.kafka.client_options import client_options
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics
 from services.kafka.transactions import close_producer, create_transactional_producer
@@ -29,7 +30,7 @@ async def publish(bootstrap: str, count: int) -> None:
 async def test_group_that_reads_a_topic_is_shown_with_lag_state_and_members(bootstrap: str) -> None:
     await publish(bootstrap, 5)
     consumer = AIOKafkaConsumer(
-        TOPIC, bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False, auto_offset_reset="earliest"
+        TOPIC, **client_options(bootstrap), group_id=GROUP, enable_auto_commit=False, auto_offset_reset="earliest"
     )
     reports = []
     try:

@@ -77,8 +77,13 @@ UNIT_OPTIONS = tuple(
 )
 """Importing these plugins takes longer than a hundred tests, and no unit test needs them."""
 QUICK = ("-m", "not slow", "--hypothesis-profile", "quick")
-RULES_TESTS = tuple(f"tests/unit/{package}" for package in ("moderation", "commands", "schemas"))
-"""The unit tests of rules, commands and formats: half of them, apart so that each core collects only its half."""
+RULES_TESTS = tuple(
+    f"tests/unit/{package}"
+    for package in ("moderation", "commands", "schemas", "agreement", "eventlog", "evolution", "faults", "fixtures")
+)
+"""The unit tests of rules, commands, formats and their checks: half of the time, apart so that each core collects only
+its half. Only these import the contracts' catalog, FastStream and the libraries for statistics, and have properties:
+for the first one Hypothesis reads the source of all modules."""
 SLOW_TESTS = tuple(
     str(path.relative_to(ROOT))
     for path in sorted((ROOT / "tests/unit").rglob("test_*.py"))

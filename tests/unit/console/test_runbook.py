@@ -51,8 +51,8 @@ def test_runbook_is_shown_whole_and_its_own_links_lead_to_its_headings() -> None
     assert "published-records-are-gone-from-the-log" in anchors
 
 
-def test_every_server_that_does_not_answer_leads_to_its_own_entry() -> None:
+def test_every_server_that_does_not_answer_leads_to_its_own_entry(templates: Templates) -> None:
     status = replace(OK, problems=("Kafka does not answer: TimeoutError", "PostgreSQL does not answer: TimeoutError"))
     assert [sentence.runbook for sentence in status.problem_sentences()] == ["KafkaAway", "PostgreSQLAway"]
-    notices = Templates().render_fragment("status_fragments.html", "notices", status)
+    notices = templates.render_fragment("status_fragments.html", "notices", status)
     assert 'PostgreSQL does not answer: TimeoutError. <a class="runbook" href="/runbook#postgresqlaway">' in notices

@@ -1,8 +1,10 @@
 """Headers of every response of the gateway, the port of its health routes, and its OpenAPI document."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import httpx
+from fastapi import FastAPI
 
 from services.gateway.app import create_fastapi_app
 from services.gateway.openapi import render_openapi
@@ -12,10 +14,15 @@ from services.runtime.health import Health
 HEALTH_PATHS = ("/health/live", "/health/ready", "/metrics")
 
 
-def build_client(*, with_health: bool) -> httpx.AsyncClient:
+@cache
+def build_app(*, with_health: bool) -> FastAPI:
     app, health = create_fastapi_app(with_health=with_health), Health()
     app.state.dependencies = SimpleNamespace(health=health, not_ready_reason=health.not_ready_reason)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+    return app
+
+
+def build_client(*, with_health: bool) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(build_app(with_health=with_health)), base_url="http://test")
 
 
 async def test_health_and_metrics_are_not_on_the_public_port_if_they_have_their_own() -> None:

@@ -75,7 +75,7 @@ def test_the_largest_of_the_asked_sizes_counts_and_all_is_enough(asked: Json, si
 def test_a_sample_is_spread_evenly_over_the_order_of_first_marks() -> None:
     random = Random(5)
     for _ in range(40):
-        count, strata = random.randint(1, 40), random.randint(1, 8)
+        count, strata = random.randint(1, 24), random.randint(1, 8)
         memory = marked_class([random.randint(0, 9) for _ in range(count)])
         size = random.randint(0, count)
         ranks = rank_by_first_mark(memory)

@@ -28,6 +28,7 @@ def run_program(kit: str, program: list[str], **settings: str) -> "subprocess.Co
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kit", "program"), CASES, ids=lambda value: value[-1] if isinstance(value, list) else "")
 def test_program_without_a_broker_prints_one_line_with_the_address_and_what_to_check(
     kit: str, program: list[str]
@@ -39,6 +40,7 @@ def test_program_without_a_broker_prints_one_line_with_the_address_and_what_to_c
     assert "deploy/stack up" in done.stderr
 
 
+@pytest.mark.slow
 def test_program_names_a_missing_setting_of_a_secured_broker() -> None:
     done = run_program("producer-kit", PROGRAMS["producer-kit"][0], KAFKA_BOOTSTRAP=CLOSED_PORT,
                        KAFKA_SECURITY_PROTOCOL="SASL_SSL")  # fmt: skip
@@ -46,6 +48,7 @@ def test_program_names_a_missing_setting_of_a_secured_broker() -> None:
     assert "KAFKA_SASL_USERNAME is not set" in done.stderr
 
 
+@pytest.mark.slow
 def test_program_whose_topic_does_not_exist_says_what_to_check() -> None:
     program = """
 from aiokafka.errors import UnknownTopicOrPartitionError

@@ -11,7 +11,7 @@ from services.runtime.command_line import ExitCode, exit_with, run_command
 
 
 def verify_snapshots_command() -> None:
-    """Compare each snapshot in DATABASE_URL with the state that its events lead to. Exit code 1 if one differs.
+    """Compare each snapshot in DATABASE_URL with the state that its events lead to. Exit code 1 if one is wrong.
 
     It reads all events of each assignment that has a snapshot, and changes nothing.
     """
@@ -27,14 +27,14 @@ def verify_snapshots_command() -> None:
     counts = Counter(finding.result for finding in findings)
     typer.echo(
         f"{len(findings)} snapshots: {counts['equal']} equal to their events, {counts['different']} different,"
-        f" {counts['unused']} not used by this version"
+        f" {counts['damaged']} damaged, {counts['unused']} made by another version and not used"
     )
-    different = [finding.stream for finding in findings if finding.result == "different"]
-    if different:
-        names = ", ".join(f"{stream.assignment} of root account {stream.root_account}" for stream in different)
+    wrong = [finding.stream for finding in findings if finding.result in ("different", "damaged")]
+    if wrong:
+        names = ", ".join(f"{stream.assignment} of root account {stream.root_account}" for stream in wrong)
         exit_with(
             ExitCode.FINDING,
-            f"the snapshots of these assignments differ from the log: {names}. Nothing was changed. Set"
-            " HANDLER_SNAPSHOT_EVENTS=0 and restart the handlers, which then read the log itself; as the owner of the"
-            " database, truncate the table snapshot",
+            f"snapshots that are damaged or differ from the log: assignment {names}. Nothing was changed. Damaged ones"
+            " are not used. If one differs, set HANDLER_SNAPSHOT_EVENTS=0 and restart the handlers, which then read the"
+            " log itself; as the owner of the database, delete the rows of the table snapshot",
         )

@@ -1,6 +1,7 @@
 """Process a batch of records in six steps: parse, authorize, deduplicate, decide, serialize, append."""
 
 import contextlib
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
@@ -20,6 +21,7 @@ from services.commands.state_cache import BYTES_MAX, StateCache
 from services.commands.stream_reading import StreamKey
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.append_signal import notify_appended
+from services.eventlog.snapshots import form_id
 from services.eventlog.store import EventStore
 from services.moderation.commands import Command
 from services.moderation.decisions import Accepted
@@ -28,6 +30,7 @@ from services.moderation.decisions import Accepted
 READ_AT_ONCE_MAX = 200
 SECRET_BYTES = 16
 Records = Sequence[IncomingRecord]
+LOGGER = logging.getLogger(__name__)
 
 
 class ConcurrentAppend(Exception):
@@ -62,6 +65,8 @@ class CommandProcessor:
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
         self.state_cache = StateCache(cache_bytes_max, snapshot_events)
+        if snapshot_events:
+            form_id()
         # Taken from the sequence, and not yet used by an appended stream.
         self._stream_numbers: list[int] = []
         self._limits = limits or BatchLimits()
@@ -160,9 +165,15 @@ class CommandProcessor:
 
     async def _write_snapshots(self) -> None:
         for snapshot in self.state_cache.take_snapshots():
-            # The batch is appended. A failure is the connection's, which the next query reports.
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            try:
                 await self.event_store.write_snapshot(snapshot)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+                # The batch is appended. If the connection is lost, the next query reports it.
+                LOGGER.warning(
+                    "no snapshot of stream %d was written (%s): its events are read again after the next start",
+                    snapshot.stream,
+                    type(error).__name__,
+                )
 
     def _split(self, incoming_records: Records) -> Iterator[Records]:
         """Split a batch that needs more uncached streams than may be read at once."""

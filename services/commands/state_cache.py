@@ -1,5 +1,6 @@
 """A subscriber's in-memory cache of streams: read once, updated in place, dropped when possibly stale."""
 
+import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,8 @@ from services.moderation.evolve_course import evolve_course
 BYTES_MAX = 256 << 20
 """The limit for all subscribers of a process together, see :mod:`services.commands.state_size`."""
 STREAMS_OF_A_COMMAND = 2
+NEW_SNAPSHOTS_MAX = 4
+"""How many snapshots are kept in memory until the batch is appended; other assignments get theirs the next time."""
 CONFIGURE_ASSIGNMENT = "configure_assignment"
 
 
@@ -214,18 +217,20 @@ class StateCache:
         """Cache the state of an assignment from its snapshot; the events after it follow."""
         key = stream.root_account, restored.assignment.assignment_id
         self.assignments[key] = (restored.assignment, stream)
-        for size in restored.text_sizes:
-            if size > LARGE_EVENT_BYTES:
-                self._add_event_bytes(key, size)
+        if restored.large_event_bytes:
+            self._add_event_bytes(key, restored.large_event_bytes)
 
-    def add_snapshot(self, stream: Stream, version_min: int) -> None:
-        """Make a snapshot of an assignment that was just read, if it has reached a version."""
+    async def add_snapshot(self, stream: Stream) -> None:
+        """Make a snapshot of an assignment all of whose events were just read, unless there are enough."""
         assert stream.assignment is not None
-        assignment, _ = self.assignments[stream.root_account, stream.assignment]
+        key = stream.root_account, stream.assignment
         # A command may name an assignment of a course in another shard, whose head is not known.
         position = self.positions.get(stream.shard)
-        if position is not None and assignment.version >= version_min:
-            self.new_snapshots.append(make_snapshot(assignment, position))
+        if position is not None and len(self.new_snapshots) < NEW_SNAPSHOTS_MAX:
+            large_event_bytes = self._large_event_bytes.get(key, 0)
+            # In a thread, because a large state takes a while in which heartbeats are due.
+            snapshot = await asyncio.to_thread(make_snapshot, self.assignments[key][0], position, large_event_bytes)
+            self.new_snapshots.append(snapshot)
 
     def take_snapshots(self) -> list[Snapshot]:
         """Return the snapshots that are to be written, and forget them."""

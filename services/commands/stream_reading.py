@@ -26,9 +26,12 @@ async def read_streams(
     Reading ends where the states that it made reach the cache's ``bytes_max``. The first ``required`` streams are
     read in any case: a command can then be decided, however large they are.
 
-    An assignment with at least ``snapshot_events`` events is read from its snapshot and the events after it; if those
-    are as many, a new snapshot is added to ``cache.new_snapshots``.
+    An assignment with at least ``snapshot_events`` events is read from its snapshot and the events after it. If there
+    is none, or as many events follow it, all events are read and a new one is added to ``cache.new_snapshots``: none is
+    made of another one. Under locks, for which others wait, there are no snapshots.
     """
+    if event_store.is_in_transaction:
+        snapshot_events = 0
     streams = {
         get_name(stream): (stream, version)
         for stream, version in await event_store.streams(
@@ -39,11 +42,13 @@ async def read_streams(
     required_names = set(names[:required])
     size, read_count = 0, 0
     while read_count < len(existing):
+        if size >= cache.bytes_max and existing[read_count][0] not in required_names:
+            return {unread for unread, *_ in existing[read_count:]}
         group = _take_group(existing[read_count:], snapshot_events)
         place = 0
         cache.begin(group[0][1])
         is_large = _is_large(group[0], snapshot_events)
-        after_version = await _restore(cache, event_store, group[0][1]) if is_large else 0
+        after_version = await _restore(cache, event_store, group[0], snapshot_events) if is_large else 0
         reading = event_store.events([stream.number for _, stream, _ in group], after_version)
         async with contextlib.aclosing(reading) as chunks:
             async for chunk in chunks:
@@ -61,8 +66,8 @@ async def read_streams(
                     return {unread for unread, *_ in existing[read_count + place + is_complete :]}
         size += cache.estimate_bytes(*group[place][0])
         read_count += len(group)
-        if is_large:
-            cache.add_snapshot(group[0][1], after_version + snapshot_events)
+        if is_large and not after_version:
+            await cache.add_snapshot(group[0][1])
     return set()
 
 
@@ -90,9 +95,10 @@ def _is_large(stream: ExistingStream, snapshot_events: int) -> bool:
     return kind == "assignment" and 0 < snapshot_events <= version
 
 
-async def _restore(cache: "StateCache", event_store: EventStore, stream: Stream) -> int:
+async def _restore(cache: "StateCache", event_store: EventStore, existing: ExistingStream, snapshot_events: int) -> int:
     """Put the state of an assignment's snapshot into the cache, and return its version, 0 without a snapshot."""
-    restored = await event_store.read_snapshot(stream.number)
+    _, stream, version = existing
+    restored = await event_store.find_snapshot(stream.number, version - snapshot_events + 1)
     if restored is None:
         return 0
     cache.restore(stream, restored)

@@ -8,35 +8,56 @@ import asyncpg
 
 from services.eventlog.aggregates import apply_assignment_event, new_assignment
 from services.eventlog.encryption_keys import EncryptionKeys
-from services.eventlog.snapshots import read_snapshot
+from services.eventlog.snapshot_form import encode_state, take_texts
+from services.eventlog.snapshots import SnapshotDamaged, form_id, read_snapshot
 from services.eventlog.store import Stream
 from services.eventlog.stored_events import read_events
 from services.moderation.assignment import Assignment
 
+# $1 form.
 SNAPSHOT_STREAMS = """
-select s.number, s.root_account, s.course, s.assignment, s.shard
+select s.number, s.root_account, s.course, s.assignment, s.shard, k.form = $1
 from snapshot k join stream s on s.number = k.stream order by s.number
 """
+Result = Literal["equal", "different", "damaged", "unused"]
 
 
 class SnapshotFinding(NamedTuple):
-    """``result`` unused: it was made by other code, or of an event that the log does not have."""
+    """``result`` damaged: it is not what was written, or the log has another event of its version; unused: other code
+    made it.
+    """
 
     stream: Stream
-    result: Literal["equal", "different", "unused"]
+    result: Result
 
 
 async def verify_snapshots(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[SnapshotFinding]:
     """Read each snapshot and all events up to its version, and compare the states. Raises POSTGRES_ERRORS."""
+    for *columns, is_used in await connection.fetch(SNAPSHOT_STREAMS, form_id()):
+        stream = Stream(*columns)
+        result: Result = "unused"
+        if is_used:
+            # One view of keys and events: a person may be erased meanwhile.
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                result = await _compare(connection, stream)
+        yield SnapshotFinding(stream, result)
+
+
+async def _compare(connection: "asyncpg.Connection[asyncpg.Record]", stream: Stream) -> Result:
     encryption_keys = EncryptionKeys(connection)
-    for row in await connection.fetch(SNAPSHOT_STREAMS):
-        stream = Stream(*row)
+    try:
         restored = await read_snapshot(connection, encryption_keys, stream.number)
-        if restored is None:
-            yield SnapshotFinding(stream, "unused")
-            continue
-        folded = await _fold(connection, encryption_keys, stream, restored.assignment.version)
-        yield SnapshotFinding(stream, "equal" if restored.assignment == folded else "different")
+    except SnapshotDamaged:
+        return "damaged"
+    if restored is None:
+        return "damaged"
+    folded = await _fold(connection, encryption_keys, stream, restored.assignment.version)
+    # Encoded, because equal numbers may be written differently: 5 and 5.0 are different states to a reader.
+    return "equal" if folded is not None and _describe(folded) == _describe(restored.assignment) else "different"
+
+
+def _describe(assignment: Assignment) -> tuple[object, ...]:
+    return assignment, encode_state(assignment), take_texts(assignment)
 
 
 async def _fold(

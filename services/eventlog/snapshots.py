@@ -1,15 +1,18 @@
 """Snapshots: states of large assignments, so that a handler need not read all their events. All SQL on them is here.
 
-A snapshot is made of a state that was just folded from the log, by the connection that read it, and it is used only by
-the code that made it and only while the log still has its last event. Without one, or if it cannot be used, all events
-are read. Personal texts are encrypted with the keys that encrypt them in events, so that an erasure reaches them.
+A snapshot is made of a state that was just folded from all its events, by the connection that read them. It is used
+only undamaged, only by the code that made it, and only while the log has its last event; otherwise all events are read.
+Personal texts are encrypted with the keys that encrypt them in events, so that an erasure reaches them.
 """
 
+import asyncio
 import functools
 import hashlib
 import importlib.resources
+import logging
 import secrets
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
@@ -17,33 +20,41 @@ import asyncpg
 import msgspec
 import orjson
 
-from services.eventlog.encryption import decrypt, encrypt
-from services.eventlog.encryption_keys import EncryptionKeys, Person
+from services.eventlog.encryption import UndecryptableData, decrypt, encrypt
+from services.eventlog.encryption_keys import EncryptionKey, EncryptionKeys, Person
 from services.eventlog.snapshot_form import Texts, decode_state, encode_state, put_texts, take_texts
 from services.moderation.assignment import Assignment
 
+LOGGER = logging.getLogger(__name__)
 _EVENT_HASH = "sha256(convert_to(concat_ws(' ', e.position, e.type, e.data, e.metadata), 'UTF8'))"
-# $1 stream, $2 form.
+# $1 stream, $2 form, $3 the lowest version.
 READ = f"""
-select s.state, s.texts
+select s.version, s.state, s.texts, s.large_event_bytes, s.checksum
 from snapshot s join event e on e.stream = s.stream and e.version = s.version
-where s.stream = $1 and s.form = $2 and s.last_event = {_EVENT_HASH}
+where s.stream = $1 and s.form = $2 and s.version >= $3 and s.last_event = {_EVENT_HASH}
 """
-# $1 stream, $2 version, $3 form, $4 state, $5 texts, $6 root account, $7 course, $8 position. A person who was erased
-# since may have a new key: it must not encrypt the texts that were erased.
+# $1 stream, $2 version, $3 form, $4 state, $5 texts, $6 root account, $7 course, $8 position, $9 large event bytes,
+# $10 checksum. A person who was erased since may have a new key: it must not encrypt the texts that were erased.
 WRITE = f"""
-insert into snapshot (stream, version, form, last_event, state, texts)
-select e.stream, e.version, $3, {_EVENT_HASH}, $4, $5
+insert into snapshot (stream, version, form, last_event, state, texts, large_event_bytes, checksum)
+select e.stream, e.version, $3, {_EVENT_HASH}, $4, $5, $9, $10
 from event e
 where e.stream = $1 and e.version = $2
   and not exists (select from stream c join event p on p.stream = c.number and p.type = 'person_erased'
                   where c.root_account = $6 and c.course = $7 and c.assignment is null and p.position > $8)
 on conflict (stream) do update
 set version = excluded.version, form = excluded.form, last_event = excluded.last_event, state = excluded.state,
-    texts = excluded.texts, made_at = excluded.made_at
+    texts = excluded.texts, large_event_bytes = excluded.large_event_bytes, checksum = excluded.checksum,
+    made_at = excluded.made_at
 """
 CODE = ("services.moderation", "services.eventlog", "schemas")
 """The packages whose code makes states of rows."""
+# What decoding raises if a state is of another form than this code writes.
+_DECODING_ERRORS = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
+
+
+class SnapshotDamaged(Exception):
+    """A snapshot of this code is not what was written; the message names what differs."""
 
 
 class _SealedTexts(msgspec.Struct, array_like=True):
@@ -68,18 +79,19 @@ class Snapshot:
     position: int
     state: bytes
     texts: Mapping[int, Texts]
+    large_event_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredState:
-    """A state that was read from a snapshot, and the characters of each student's personal texts, as JSON."""
+    """A state that was read from a snapshot; ``large_event_bytes``: characters of the large events of which it is."""
 
     assignment: Assignment
-    text_sizes: list[int]
+    large_event_bytes: int
 
 
-def make_snapshot(assignment: Assignment, position: int) -> Snapshot:
-    """Encode a state; ``position``: the head of its shard, read before the state's events."""
+def make_snapshot(assignment: Assignment, position: int, large_event_bytes: int) -> Snapshot:
+    """Encode a state that was just folded; ``position``: the head of its shard, read before the state's events."""
     return Snapshot(
         assignment.stream_number,
         assignment.root_account_id,
@@ -88,33 +100,58 @@ def make_snapshot(assignment: Assignment, position: int) -> Snapshot:
         position,
         encode_state(assignment),
         take_texts(assignment),
+        large_event_bytes,
     )
 
 
-async def read_snapshot(
-    connection: "asyncpg.Connection[asyncpg.Record]", encryption_keys: EncryptionKeys, stream: int
+async def find_snapshot(
+    connection: "asyncpg.Connection[asyncpg.Record]", encryption_keys: EncryptionKeys, stream: int, version_min: int
 ) -> RestoredState | None:
     """Return the state of an assignment's snapshot, None if there is none that can be used.
 
+    A snapshot that is damaged, or that PostgreSQL refuses to read, is logged: the log alone has to be readable.
+
     Raises:
-        POSTGRES_ERRORS, SettingsError: it cannot be read.
-        UndecryptableData: a text does not belong to its key.
+        InterfaceError, OSError: PostgreSQL is away.
+        SettingsError: the keys of its texts cannot be unwrapped.
     """
-    row = await connection.fetchrow(READ, stream, form_id())
+    try:
+        return await read_snapshot(connection, encryption_keys, stream, version_min)
+    except (SnapshotDamaged, asyncpg.PostgresError) as error:
+        LOGGER.warning(
+            "the snapshot of stream %d is not used, all events are read: %s. See admin verify-snapshots", stream,
+            error if isinstance(error, SnapshotDamaged) else type(error).__name__,
+        )  # fmt: skip
+        return None
+
+
+async def read_snapshot(
+    connection: "asyncpg.Connection[asyncpg.Record]", encryption_keys: EncryptionKeys, stream: int, version_min: int = 0
+) -> RestoredState | None:
+    """Return the state of an assignment's snapshot; None if there is none of this code and this log.
+
+    Raises:
+        SnapshotDamaged: the snapshot is not what was written.
+        POSTGRES_ERRORS, SettingsError: it cannot be read.
+    """
+    row = await connection.fetchrow(READ, stream, form_id(), version_min)
     if row is None:
         return None
-    try:
-        assignment, sealed_texts = decode_state(row[0]), _decode_texts(row[1])
-    except msgspec.MsgspecError:
-        return None
+    version, state, texts, large_event_bytes, checksum = row
+    if checksum != _checksum(stream, version, state, texts, large_event_bytes):
+        raise SnapshotDamaged("its checksum differs")
+    sealed_texts = _decode_texts(texts)
     keys = await encryption_keys.by_id({sealed.key_id for sealed in sealed_texts}) if sealed_texts else {}
-    text_sizes = []
-    for sealed in sealed_texts:
-        if sealed.key_id in keys:
-            texts = decrypt(keys[sealed.key_id], sealed.ciphertext)
-            put_texts(assignment, sealed.student_id, orjson.loads(texts))
-            text_sizes.append(len(texts))
-    return RestoredState(assignment, text_sizes)
+    try:
+        # In a thread, because a large state takes a while in which heartbeats are due.
+        assignment = await asyncio.to_thread(_restore, state, sealed_texts, keys)
+    except UndecryptableData:
+        raise SnapshotDamaged("a text does not belong to its key") from None
+    except _DECODING_ERRORS as error:
+        raise SnapshotDamaged(f"it cannot be decoded ({type(error).__name__})") from error
+    if (assignment.stream_number, assignment.version) != (stream, version):
+        raise SnapshotDamaged("its state is that of another stream or version")
+    return RestoredState(assignment, large_event_bytes)
 
 
 async def write_snapshot(
@@ -127,44 +164,70 @@ async def write_snapshot(
     keys = await encryption_keys.of_persons(
         {Person(snapshot.root_account, snapshot.course, student) for student in snapshot.texts}
     )
-    sealed_texts = [
-        _SealedTexts(person.user_id, key.id, encrypt(key.key, orjson.dumps(snapshot.texts[person.user_id])))
-        for person, key in keys.items()
-    ]
+    texts = await asyncio.to_thread(_seal, snapshot.texts, keys)
     await connection.execute(
         WRITE,
         snapshot.stream,
         snapshot.version,
         form_id(),
         snapshot.state,
-        msgspec.msgpack.encode(sealed_texts),
+        texts,
         snapshot.root_account,
         snapshot.course,
         snapshot.position,
+        snapshot.large_event_bytes,
+        _checksum(snapshot.stream, snapshot.version, snapshot.state, texts, snapshot.large_event_bytes),
     )
 
 
 @functools.cache
 def form_id() -> bytes:
-    """Return a hash of the code that makes states: any change of it makes older snapshots unusable."""
-    digest = hashlib.sha256(msgspec.__version__.encode())
+    """Return a hash of the code that makes states: any change of it makes older snapshots unusable.
+
+    Call it when a process starts, while its files are those that it runs.
+    """
+    versions = (sys.version, msgspec.__version__, orjson.__version__)
+    digest = hashlib.sha256(" ".join(versions).encode())
     for package in CODE:
-        sources = list(_list_sources(importlib.resources.files(package)))
+        sources = list(_list_sources(importlib.resources.files(package), package))
         if not sources:
             # Installed without sources: nothing tells this code from another, so each process reads only its own.
             return secrets.token_bytes(digest.digest_size)
-        for source in sources:
+        for path, source in sources:
             content = source.read_bytes()
-            digest.update(b"%s %d " % (source.name.encode(), len(content)) + content)
+            digest.update(f"{path} {len(content)} ".encode() + content)
     return digest.digest()
 
 
-def _list_sources(folder: Traversable) -> Iterator[Traversable]:
+def _list_sources(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        entry_path = f"{path}/{entry.name}"
         if entry.is_dir():
-            yield from _list_sources(entry)
+            yield from _list_sources(entry, entry_path)
         elif entry.name.endswith(".py"):
-            yield entry
+            yield entry_path, entry
+
+
+def _checksum(stream: int, version: int, state: bytes, texts: bytes, large_event_bytes: int) -> bytes:
+    lengths = f"{stream} {version} {large_event_bytes} {len(state)} {len(texts)} ".encode()
+    return hashlib.sha256(b"".join((lengths, form_id(), state, texts))).digest()
+
+
+def _seal(texts: Mapping[int, Texts], keys: Mapping[Person, EncryptionKey]) -> bytes:
+    return msgspec.msgpack.encode(
+        [
+            _SealedTexts(person.user_id, key.id, encrypt(key.key, orjson.dumps(texts[person.user_id])))
+            for person, key in keys.items()
+        ]
+    )
+
+
+def _restore(state: bytes, sealed_texts: Sequence[_SealedTexts], keys: Mapping[int, bytes]) -> Assignment:
+    assignment = decode_state(state)
+    for sealed in sealed_texts:
+        if sealed.key_id in keys:
+            put_texts(assignment, sealed.student_id, orjson.loads(decrypt(keys[sealed.key_id], sealed.ciphertext)))
+    return assignment
 
 
 _decode_texts = msgspec.msgpack.Decoder(list[_SealedTexts]).decode

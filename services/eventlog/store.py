@@ -11,7 +11,7 @@ import asyncpg
 from services.eventlog.append_batch import AppendBatch, ShardHead
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.first_verdicts import FirstVerdict, load_bodies
-from services.eventlog.snapshots import RestoredState, Snapshot, read_snapshot, write_snapshot
+from services.eventlog.snapshots import RestoredState, Snapshot, find_snapshot, write_snapshot
 from services.eventlog.stored_events import StoredEvent, read_events
 
 # $1 shards, $2 command ids.
@@ -172,9 +172,17 @@ class EventStore:
             async for stored_events in chunks:
                 yield stored_events
 
-    async def read_snapshot(self, stream: int) -> RestoredState | None:
-        """Return the state of an assignment's snapshot, None if there is none that can be used."""
-        return await read_snapshot(self.connection, self.encryption_keys, stream)
+    @property
+    def is_in_transaction(self) -> bool:
+        """Return whether the connection is inside a transaction, as under ``lock``."""
+        return self.connection.is_in_transaction()
+
+    async def find_snapshot(self, stream: int, version_min: int) -> RestoredState | None:
+        """Return the state of an assignment's snapshot of at least a version, None if there is none that can be used.
+
+        Outside of transactions only, which a snapshot that cannot be read would abort.
+        """
+        return await find_snapshot(self.connection, self.encryption_keys, stream, version_min)
 
     async def write_snapshot(self, snapshot: Snapshot) -> None:
         """Replace an assignment's snapshot by one whose events this store has read."""

@@ -45,7 +45,7 @@ BOUNDARIES: Mapping[str, str] = {
             "handler.log.load_first_verdicts",
             "handler.log.streams",
             "handler.log.events",
-            "handler.log.read_snapshot",
+            "handler.log.find_snapshot",
             "handler.log.write_snapshot",
             "handler.log.draw_stream_numbers",
             "handler.log.lock",

@@ -11,7 +11,7 @@ import pytest
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor
 from services.eventlog import snapshots
-from services.eventlog.snapshot_form import decode_state, encode_state
+from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.snapshot_verification import verify_snapshots
 from services.eventlog.store import EventStore
 from services.kafka.partitioning import get_course_shard
@@ -31,6 +31,7 @@ from tests.integration.eventlog.test_erasure import (
 
 __all__ = ["course"]
 SNAPSHOT_EVENTS = 3
+LAST_POSITION = 1 << 40
 OTHER_COURSE = COURSE + 1
 SNAPSHOTS = "select version from snapshot"
 
@@ -104,10 +105,11 @@ async def test_snapshot_is_replaced_when_as_many_events_follow_it(course: Course
     await start_handler()
     await comment(course)
     unchanged = await course.connection.fetchval(SNAPSHOTS)
-    await start_handler()
-    await comment(course)
+    read = await count_events_read(course, await start_handler())
 
     assert unchanged == first
+    # None is made of another one.
+    assert read == first + SNAPSHOT_EVENTS
     assert await course.connection.fetchval(SNAPSHOTS) == first + SNAPSHOT_EVENTS
 
 
@@ -142,6 +144,8 @@ async def test_small_assignment_has_no_snapshot(course: Course) -> None:
         "update snapshot set last_event = '\\x00'",
         "update snapshot set state = '\\xc0'",
         "update snapshot set texts = '\\xc0'",
+        # One bit of a score, a name or an id: still a state, but another one.
+        "update snapshot set state = set_bit(state, length(state), 1 - get_bit(state, length(state)))",
         # An older copy of the log was restored beside newer snapshots.
         "update snapshot set version = version + 1000",
     ],
@@ -208,26 +212,59 @@ async def test_verification_finds_a_snapshot_that_differs_from_its_events(
     await start_handler()
     await comment(course)
     before = [finding.result async for finding in verify_snapshots(course.connection)]
-    wrong = decode_state(await course.connection.fetchval("select state from snapshot"))
-    wrong.grades_by_student[ANN][0].score = Decimal(8)
-    await course.connection.execute("update snapshot set state = $1", encode_state(wrong))
+    encryption_keys = EncryptionKeys(course.connection)
+    stream = await course.connection.fetchval("select stream from snapshot")
+    restored = await snapshots.read_snapshot(course.connection, encryption_keys, stream)
+    assert restored is not None
+    # The same number, but written differently.
+    restored.assignment.grades_by_student[ANN][0].score = Decimal("7.0")
+    wrong = snapshots.make_snapshot(restored.assignment, LAST_POSITION, 0)
+    await snapshots.write_snapshot(course.connection, encryption_keys, wrong)
     after = [finding.result async for finding in verify_snapshots(course.connection)]
+    await course.connection.execute("update snapshot set large_event_bytes = 1")
+    damaged = [finding.result async for finding in verify_snapshots(course.connection)]
     await course.connection.execute("update snapshot set form = ''")
     unused = [finding.result async for finding in verify_snapshots(course.connection)]
 
-    assert (before, after, unused) == (["equal"], ["different"], ["unused"])
+    assert (before, after, damaged, unused) == (["equal"], ["different"], ["damaged"], ["unused"])
 
 
 async def test_failing_write_of_a_snapshot_fails_no_command(
-    course: Course, start_handler: StartHandler, monkeypatch: pytest.MonkeyPatch
+    course: Course,
+    start_handler: StartHandler,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(snapshots, "WRITE", "select $1::bigint, $2::int, $3, $4, $5, $6, $7, $8 from no_such_table")
-    handler = await start_handler()
+    monkeypatch.setattr(snapshots, "WRITE", "insert into no_such_table values ($1)")
+    await start_handler()
     await comment(course)
     await comment(course)
 
     assert await course.connection.fetch(SNAPSHOTS) == []
-    assert encode_state(cached_assignment(handler))
+    assert "no snapshot of stream" in caplog.text
+
+
+async def test_snapshot_that_postgresql_refuses_to_read_fails_no_command(
+    course: Course, start_handler: StartHandler, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The migration that adds the table may not have run yet."""
+    await course.connection.execute("drop table snapshot")
+    read = await count_events_read(course, await start_handler())
+
+    assert read >= SNAPSHOT_EVENTS
+    assert "UndefinedTableError" in caplog.text
+
+
+async def test_batch_under_locks_neither_reads_nor_makes_a_snapshot(
+    course: Course, start_handler: StartHandler
+) -> None:
+    await comment(course)
+    await start_handler()
+    async with course.connection.transaction():
+        read = await count_events_read(course, course.processor)
+
+    assert read >= SNAPSHOT_EVENTS
+    assert await course.connection.fetch(SNAPSHOTS) == []
 
 
 async def test_snapshots_can_be_deleted_and_read_by_handlers_only(course: Course, start_handler: StartHandler) -> None:

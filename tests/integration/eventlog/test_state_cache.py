@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from schemas.topics import DEFAULT_SHARD_COUNT
-from services.commands import processor
+from services.commands import processor, state_cache
 from services.commands.batch_result import BatchResult
 from services.commands.incoming_command import Record
 from services.commands.processor import CommandProcessor
@@ -107,3 +107,26 @@ async def test_batch_whose_streams_fill_the_cache_ends_before_the_command_that_n
     assert 1 < batches < COURSES
     assert decided == commands.next_offsets.total()
     assert rejected == 0
+
+
+async def test_limit_also_holds_for_assignments_whose_snapshots_no_event_follows(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_cache, "NEW_SNAPSHOTS_MAX", COURSES)
+    connection = await asyncpg.connect(database_url)
+    try:
+        log, commands = EventStore(connection), CommandRecords()
+        source = await log.current_incarnation("commands")
+        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
+        grades = commands.grade_records(COURSES)
+        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), grades)
+        repeated = [commands.repeat(record) for record in grades]
+        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT, snapshot_events=1), repeated)
+        snapshots = await connection.fetchval("select count(*) from snapshot")
+        limited = CommandProcessor(log, source, DEFAULT_SHARD_COUNT, cache_bytes_max=BYTES_MAX, snapshot_events=1)
+        deferred = (await process(limited, [commands.repeat(record) for record in grades])).deferred
+    finally:
+        await connection.close()
+
+    assert snapshots == COURSES
+    assert 0 < len(deferred) < COURSES

@@ -62,7 +62,7 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     ),
     "not_found": ReasonInfo(
         "The course, assignment, student or provisional grade does not exist, or the actor cannot see it.",
-        "Check the ids; send the missing facts first.",
+        "Check the id that `errors` names, if it does; send the missing facts first.",
         404,
     ),
     "not_moderated": ReasonInfo(

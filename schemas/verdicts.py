@@ -171,7 +171,9 @@ class Verdict(Strict):
     error_code: str | None = Field(description="Canvas's code, if it has one")
     message: str | None = Field(description="text for people, Canvas's own if it has one; null if accepted")
     http_status: int = Field(description="the status of the HTTP response to the same command")
-    errors: list[FieldError] = Field(description="for invalid_command: each wrong field")
+    errors: list[FieldError] = Field(
+        description="for invalid_command: each wrong field; for not_found: the id of what is missing, if known"
+    )
     course_id: IdText | None = Field(description="the command's; null if it could not be read")
     assignment_id: IdText | None = Field(description="the command's, if it has one")
     stream_version: Annotated[int, Field(ge=0)] | None = Field(

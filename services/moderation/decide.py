@@ -22,7 +22,13 @@ from services.moderation import (
 from services.moderation.assignment import Assignment
 from services.moderation.commands import Command
 from services.moderation.course import Course
-from services.moderation.decisions import NOT_FOUND, UNAUTHENTICATED, Decision
+from services.moderation.decisions import (
+    ASSIGNMENT_DELETED,
+    ASSIGNMENT_UNKNOWN,
+    COURSE_UNKNOWN,
+    UNAUTHENTICATED,
+    Decision,
+)
 
 
 def decide(
@@ -52,15 +58,17 @@ def decide(
             return erasure.erase_person(data, course, has_personal_data)
     if not isinstance(data, commands.AssignmentFact) and command.actor_id is None:
         return UNAUTHENTICATED
-    if not course.version or assignment is None or assignment.course_id != command.course_id:
-        return NOT_FOUND
+    if not course.version:
+        return COURSE_UNKNOWN
+    if assignment is None or assignment.course_id != command.course_id:
+        return ASSIGNMENT_UNKNOWN
     if isinstance(data, commands.ConfigureAssignment):
         return assignment_facts.configure_assignment(data, course, assignment)
     if not assignment.version:
-        return NOT_FOUND
+        return ASSIGNMENT_UNKNOWN
     # Canvas finds the moderation set of a deleted assignment too (ModerationSetController#load_assignment).
     if assignment.deleted and not isinstance(data, commands.SelectStudentsForModeration):
-        return NOT_FOUND
+        return ASSIGNMENT_DELETED
     return _decide_assignment_command(data, command.actor_id or 0, command.command_id, course, assignment, at)
 
 

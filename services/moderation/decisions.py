@@ -1,5 +1,6 @@
 """The outcomes of a decision, and Canvas's texts of the refusals."""
 
+from dataclasses import replace
 from typing import Any
 
 from services.moderation.events import Event
@@ -16,7 +17,7 @@ class Accepted:
 
 @value_object()
 class Rejected:
-    """``errors``: (path, message) of each field at fault, for ``invalid_command``."""
+    """``errors``: (path, message) of each field at fault, for ``invalid_command`` and ``not_found``."""
 
     reason: str
     message: str
@@ -26,10 +27,23 @@ class Rejected:
 
 Decision = Accepted | Rejected
 
+
+def _name_missing(path: str, message: str) -> Rejected:
+    """Build a not_found that names the field: Canvas's text names none."""
+    return replace(NOT_FOUND, errors=((path, message),))
+
+
 NOTHING_CHANGED = Accepted(())
 UNAUTHENTICATED = Rejected("unauthenticated", "user authorization required")
 UNAUTHORIZED = Rejected("unauthorized", "user not authorized to perform that action")
 NOT_FOUND = Rejected("not_found", "The specified resource does not exist.")
+COURSE_UNKNOWN = _name_missing("course_id", "this course is unknown: send upsert_course first")
+ASSIGNMENT_UNKNOWN = _name_missing("assignment_id", "the course has no such assignment: send configure_assignment")
+ASSIGNMENT_DELETED = _name_missing("assignment_id", "this assignment was deleted")
+STUDENT_UNKNOWN = _name_missing("data.student_id", "the course has no such student: send upsert_enrollments first")
+PROVISIONAL_GRADE_UNKNOWN = _name_missing(
+    "data.provisional_grade_id", "the assignment has no such provisional grade: use the id in the verdict of its mark"
+)
 NOT_MODERATED = Rejected("not_moderated", "Assignment does not use moderated grading")
 ALREADY_PUBLISHED = Rejected("already_published", "Assignment grades have already been published")
 NOT_IN_MODERATION_SET = Rejected("not_in_moderation_set", "student not in moderation set")

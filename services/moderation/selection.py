@@ -15,8 +15,8 @@ from services.moderation.commands import (
 from services.moderation.course import Course
 from services.moderation.decisions import (
     MISSING_STUDENT_IDS,
-    NOT_FOUND,
     NOT_IN_MODERATION_SET,
+    PROVISIONAL_GRADE_UNKNOWN,
     UNAUTHORIZED,
     Accepted,
     Decision,
@@ -47,7 +47,7 @@ def select_grade(data: SelectProvisionalGrade, actor_id: int, course: Course, as
         return UNAUTHORIZED
     grade = assignment.provisional_grades.get(data.provisional_grade_id)
     if grade is None:
-        return NOT_FOUND
+        return PROVISIONAL_GRADE_UNKNOWN
     if not assignment.is_in_moderation_set(course, grade.student_id):
         return NOT_IN_MODERATION_SET
     with_student_id = assignment.can_view_student_names(course, actor_id)

@@ -11,8 +11,8 @@ from services.moderation.current_grades import current_gradebook_grade
 from services.moderation.decisions import (
     CANNOT_HIDE_BEFORE_PUBLICATION,
     CANNOT_POST_BEFORE_PUBLICATION,
-    NOT_FOUND,
     NOTHING_CHANGED,
+    STUDENT_UNKNOWN,
     Accepted,
     Decision,
     id_taken,
@@ -26,7 +26,7 @@ def record_submission(
 ) -> Decision:
     student = data.student_id
     if not course.is_enrolled_student(student):
-        return NOT_FOUND
+        return STUDENT_UNKNOWN
     rejection = check_times(data.fields, "data", at)
     if rejection is not None:
         return rejection
@@ -66,7 +66,7 @@ def record_submission_comment(
 ) -> Decision:
     student = data.student_id
     if not course.is_enrolled_student(student):
-        return NOT_FOUND
+        return STUDENT_UNKNOWN
     rejection = check_times({"created_at": data.created_at}, "data", at)
     if rejection is not None:
         return rejection

@@ -1,0 +1,50 @@
+"""A command about something that does not exist is answered with the id that is at fault."""
+
+from typing import Any
+
+import pytest
+
+from services.moderation import commands
+from services.moderation.commands import CommandData
+from services.moderation.decisions import NOT_FOUND, Rejected
+from tests.fixtures.in_memory_course import ANN, COURSE, ESSAY, FINAL_GRADER, STRANGER, InMemoryCourse, moderated_course
+from tests.unit.moderation.lms_fact_builders import assignment_fact, comment_fact, submission_fact
+
+SELECT = commands.SelectProvisionalGrade(provisional_grade_id=404)
+
+
+@pytest.mark.parametrize(
+    ("data", "where", "path", "remedy"),
+    [
+        (assignment_fact(), {"course": COURSE + 1}, "course_id", "send upsert_course first"),
+        (submission_fact(ANN), {"course": COURSE + 1}, "course_id", "send upsert_course first"),
+        (submission_fact(ANN), {"assignment": ESSAY + 1}, "assignment_id", "send configure_assignment"),
+        (SELECT, {"assignment": ESSAY + 1, "actor": FINAL_GRADER}, "assignment_id", "send configure_assignment"),
+        (submission_fact(STRANGER), {}, "data.student_id", "send upsert_enrollments first"),
+        (comment_fact(STRANGER), {}, "data.student_id", "send upsert_enrollments first"),
+        (SELECT, {"actor": FINAL_GRADER}, "data.provisional_grade_id", "use the id in the verdict of its mark"),
+    ],
+)
+def test_not_found_names_the_id_and_what_to_send(
+    data: CommandData, where: dict[str, Any], path: str, remedy: str
+) -> None:
+    refused = moderated_course().submit(data, **where)
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, refused.message) == (NOT_FOUND.reason, NOT_FOUND.message)
+    [(found, message)] = refused.errors
+    assert found == path
+    assert message.endswith(remedy)
+
+
+def test_first_assignment_of_an_unknown_course_is_refused_by_the_course() -> None:
+    refused = InMemoryCourse().submit(assignment_fact())
+    assert isinstance(refused, Rejected)
+    assert refused.errors[0][0] == "course_id"
+
+
+def test_deleted_assignment_is_named() -> None:
+    memory = moderated_course()
+    memory.configure(deleted=True)
+    refused = memory.submit(submission_fact(ANN))
+    assert isinstance(refused, Rejected)
+    assert refused.errors == (("assignment_id", "this assignment was deleted"),)

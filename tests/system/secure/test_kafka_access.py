@@ -12,12 +12,16 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as AioTopicPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from deploy.kafka.grant_acls import build_acls, grant, read_roles
+from deploy.local.kafka import client_settings
 from deploy.local.logins import LOGIN_ROLES
 from deploy.local.secure_servers import OUTSIDE_ROLES
 from schemas.topics import OUTPUT_TOPICS, TOPICS
+from services.console.reader_groups import read_groups
 from services.kafka.client_options import client_options, librdkafka_options
 from services.kafka.topic_reader import open_reader
 from services.kafka.topics import full_topic_name
@@ -113,6 +117,34 @@ async def test_a_grade_passes_from_its_producer_through_every_process_to_its_rea
     await client.http.aclose()
     assert response.status_code in (200, 403)
     assert console.get_readiness()[0] == 200
+
+
+async def test_console_shows_the_lag_of_groups_that_it_may_describe_and_names_the_others(
+    running_system: System,
+) -> None:
+    topic, group = full_topic_name(running_system.prefix, "live-events"), "gradebook.lag"
+    with acting_as("gradebook"):
+        consumer = AIOKafkaConsumer(**client_options(running_system.bootstrap), group_id=group)
+    async with consumer:
+        consumer.assign([AioTopicPartition(topic, 0)])
+        await consumer.commit({AioTopicPartition(topic, 0): 0})
+    with acting_as("console"):
+        refused = await read_groups(running_system.bootstrap, [topic], seconds_max=DEADLINE_SECONDS)
+    describe = AclBinding(
+        ResourceType.GROUP,
+        group,
+        ResourcePatternType.LITERAL,
+        "User:console",
+        "*",
+        AclOperation.DESCRIBE,
+        AclPermissionType.ALLOW,
+    )
+    grant(AdminClient(client_settings(running_system.bootstrap)), [describe])
+    with acting_as("console"):
+        allowed = await read_groups(running_system.bootstrap, [topic], seconds_max=DEADLINE_SECONDS)
+    assert group not in {lag.group for lag in refused.lags}
+    assert any(group in problem and "grant DESCRIBE" in problem for problem in refused.problems)
+    assert [lag.members for lag in allowed.lags if lag.group == group] == [0]
 
 
 @pytest.mark.parametrize("user", USERS)

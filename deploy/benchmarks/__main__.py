@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -100,6 +101,10 @@ async def main(arguments: Sequence[str]) -> None:
     if unknown:
         parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(choices)}")
     _configure_logging()
+    main_task = asyncio.current_task()
+    assert main_task is not None
+    # If it is ended from outside, it still ends the servers and processes that it started.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main_task.cancel)
     # As in the handler, because some benchmarks decide commands in this process.
     gc.set_threshold(50_000, 20, 100)
     scale = Scale(options.short)
@@ -137,4 +142,7 @@ def _configure_logging() -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(sys.argv[1:]))
+        try:
+            runner.run(main(sys.argv[1:]))
+        except asyncio.CancelledError:
+            sys.exit(128 + signal.SIGTERM)

@@ -37,7 +37,7 @@ async def ask() -> AsyncIterator[Ask]:
 
     limited = RequestLimitsMiddleware(app, BYTES_MAX, ["application/x-www-form-urlencoded"])
     config = uvicorn.Config(limited, port=0, http=HeadDeadlineProtocol, ws="none", log_config=None, lifespan="off",
-                            timeout_keep_alive=1)  # fmt: skip
+                            timeout_keep_alive=0.2)  # type: ignore[arg-type]  # fmt: skip
     server = _Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

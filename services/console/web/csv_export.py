@@ -18,7 +18,11 @@ QUERY_PARAMETER = "csv"
 MEDIA_TYPE = "text/csv; charset=utf-8"
 BYTE_ORDER_MARK = "\ufeff"
 """Without it Excel takes UTF-8 for the system's code page."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+NUMBER_DIGITS_MAX = 15
+"""Spreadsheets round numbers with more digits, such as the ids of a large Canvas."""
+# Where the list separator is a semicolon or tab, a spreadsheet divides a cell there, and at line feeds. It also runs
+# formulas after spaces and quotes.
+_FORMULA_START = re.compile("""(?:^|(?<=[;\t\r\n]))(?=[\\s"]*[=+\\-@＝＋－＠])|^(?=[\t\r\n])""")
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
@@ -40,14 +44,16 @@ class CsvTable(Generic[T]):
 
 
 def format_cell(value: Cell) -> str:
-    """Format a value: times as ISO 8601 in UTC, texts that spreadsheets take for formulas with an apostrophe."""
+    """Format a value: times as ISO 8601 in UTC, with apostrophes in texts that a spreadsheet would change or run."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     text = str(value)
-    is_formula = text.startswith(FORMULA_STARTS) and _PLAIN_NUMBER.fullmatch(text) is None
-    return f"'{text}" if is_formula else text
+    if _PLAIN_NUMBER.fullmatch(text):
+        is_rounded = sum(map(str.isdigit, text)) > NUMBER_DIGITS_MAX
+        return f"'{text}" if is_rounded else text
+    return _FORMULA_START.sub("'", text)
 
 
 def build_csv_link(request: Request, name: str) -> str:

@@ -1,4 +1,7 @@
-"""The operators' lists that can be downloaded: the columns of the pages' tables, masked in the same way."""
+"""The operators' lists that can be downloaded: the columns of the pages' tables, masked in the same way.
+
+An id of shard and number takes two columns: spreadsheets take 4-11 for a date.
+"""
 
 import json
 
@@ -47,6 +50,10 @@ def describe_target(action: Action) -> str:
     return ", ".join(f"{humanize(name)} {plain_text(value)}" for name, value in json.loads(action.detail).items())
 
 
+def _escape(text: str | None) -> str | None:
+    return None if text is None else plain_text(text)
+
+
 def explain_refusal(group: RejectionGroup) -> str | None:
     """Return when commands are refused for the reason; None for a reason that is no longer used."""
     return next((info.when.replace("`", "") for reason, info in REASONS.items() if reason == group.reason), None)
@@ -59,15 +66,15 @@ DEAD_LETTER_CAUSES: CsvTable[DeadLetterGroup] = CsvTable(
         "Open": lambda group: group.count,
         "First (UTC)": lambda group: group.first,
         "Last (UTC)": lambda group: group.last,
-        "Partitions": lambda group: " ".join(map(str, group.partitions)),
+        "Partitions": lambda group: ", ".join(map(str, group.partitions)),
         "Message": lambda group: plain_text(group.message),
     },
 )
 REFUSAL_CAUSES: CsvTable[RejectionGroup] = CsvTable(
     "refusal-causes",
     {
-        "Command": lambda group: group.type,
-        "Cause": lambda group: group.reason,
+        "Command": lambda group: _escape(group.type),
+        "Cause": lambda group: plain_text(group.reason),
         "Meaning": explain_refusal,
         "Count": lambda group: group.count,
         "First (UTC)": lambda group: group.first,
@@ -78,19 +85,21 @@ REFUSALS: CsvTable[VerdictSummary] = CsvTable(
     "refusals",
     {
         "Time (UTC)": lambda verdict: verdict.at,
-        "Command id": lambda verdict: verdict.command_id,
-        "Command": lambda verdict: verdict.type,
-        "Cause": lambda verdict: verdict.reason,
-        "Course": lambda verdict: verdict.course,
-        "Assignment": lambda verdict: verdict.assignment,
-        "Verdict": lambda verdict: f"{verdict.shard}-{verdict.number}",
+        "Command id": lambda verdict: plain_text(verdict.command_id),
+        "Command": lambda verdict: _escape(verdict.type),
+        "Cause": lambda verdict: _escape(verdict.reason),
+        "Course": lambda verdict: _escape(verdict.course),
+        "Assignment": lambda verdict: _escape(verdict.assignment),
+        "Verdict shard": lambda verdict: verdict.shard,
+        "Verdict number": lambda verdict: verdict.number,
     },
 )
 DEAD_LETTERS: CsvTable[DeadLetter] = CsvTable(
     "dead-letters",
     {
         "Recorded (UTC)": lambda letter: letter.recorded_at,
-        "Dead letter": lambda letter: f"{letter.shard}-{letter.number}",
+        "Shard": lambda letter: letter.shard,
+        "Number": lambda letter: letter.number,
         "Cause": lambda letter: plain_text(letter.reason),
         "Topic": lambda letter: letter.topic,
         "Partition": lambda letter: letter.partition,

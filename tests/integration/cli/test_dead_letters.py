@@ -159,6 +159,8 @@ async def test_repeated_dead_letter_sets_exit_code_1_and_can_be_discarded(dead_l
     assert redriven.exit_code == 1
     assert redriven.stdout.startswith("1 dead letter again. Action ")
     assert (twice.exit_code, twice.stdout) == (4, "")
+    assert twice.stderr.startswith(f"dead letter {ids[0]} is not open: redriven or discarded before")
+    assert twice.stderr.endswith(f"dead-letters show {ids[0]} shows the state\n")
     assert SECRET in revealed.stdout
     assert discarded.json()["discarded"] == 1
     assert (await dead_letter_cli.get_action(discarded.json()["action"]))["kind"] == "discard"

@@ -91,3 +91,17 @@ async def test_person_is_exported_erased_and_erased_again_after_a_restore(
     for path in (erasures, tmp_path / "before.json"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [json.loads(line)["user_id"] for line in erasures.read_text().splitlines()] == [PERSON]
+
+
+async def test_unknown_person_is_named_and_no_file_is_written(
+    cli_by_role: dict[str, CommandLine], tmp_path: Path
+) -> None:
+    admin, file = cli_by_role["admin"], tmp_path / "nobody.json"
+    exported = await admin.run_in_process("person", "export", "990404", "--to", str(file), *WHY)
+    erased = await admin.run_in_process("person", "erase", "990404", "--file", str(tmp_path / "erasures"), *WHY)
+    assert (exported.exit_code, exported.stdout, file.exists()) == (4, "", False)
+    assert "the log has no data of user 990404 in root account 1; nothing was exported. Check the id" in exported.stderr
+    assert (erased.exit_code, "user 990404 of root account 1: erased in 0 courses; no course" in erased.stdout) == (
+        0,
+        True,
+    )

@@ -38,8 +38,8 @@ def adjudicate(
     """Adjudicate the marks by the assignment's policy, or show the outcome of another policy."""
     if what_if is None:
         data = {} if not student else {"student_ids": student}
-        details = f" with student {', '.join(student)}" if student else ""
-        document = change_assignment(Target(assignment_id, details), "adjudicate_provisional_grades", data)
+        target = Target(assignment_id, students=tuple(student or ()))
+        document = change_assignment(target, "adjudicate_provisional_grades", data)
     elif student:
         raise typer.BadParameter("--what-if is about the whole moderation set: leave out --student")
     else:
@@ -59,7 +59,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Explain a student's grade in one sentence, then list the events that led to it."""
-    target = Target(assignment_id, f" with student {student}")
+    target = Target(assignment_id, students=(student,))
     document = read_assignment(target, f"students/{quote(student, safe='')}/explanation")
     if as_json:
         print_json(document)

@@ -1,10 +1,12 @@
 """``audit``: the log of operators' reads and changes."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from schemas.fields import format_time
@@ -46,14 +48,20 @@ def audit(
     if as_json:
         print_json([_entry_json(entry) for entry in entries])
         return
-    table = build_table("time (UTC)", "who", "from", "what", "of", "why", fold="of")
-    for entry in entries:
-        target = ", ".join(f"{name} {value}" for name, value in json.loads(entry.target).items())
-        add_row(table, format_time(entry.at), _format_who(entry), entry.client, entry.what, target, entry.reason)
     console = stdout_console()
-    console.print(table)
+    print_entries(console, entries)
     if len(entries) == limit:
         console.print(Text(f"Only the newest {limit}: add --limit for more.", style="dim"))
+
+
+def print_entries(console: Console, entries: Sequence[AuditEntry]) -> None:
+    """Print a row for each entry."""
+    table = build_table("time (UTC)", "who", "from", "what", "of", "why", fold=("time (UTC)", "who", "of", "why"))
+    for entry in entries:
+        target = "\n".join(f"{name.replace('_', ' ')} {value}" for name, value in json.loads(entry.target).items())
+        at = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        add_row(table, at, _format_who(entry), entry.client, entry.what, target, entry.reason)
+    console.print(table)
 
 
 def _entry_json(entry: AuditEntry) -> dict[str, object]:

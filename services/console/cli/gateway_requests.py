@@ -22,13 +22,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request is about, for error messages. ``details``: the ids and files that came with the assignment's."""
+    """What a request is about, for error messages. ``students``: their ids; ``details``: other ids and files."""
 
     assignment_id: int
     details: str = ""
+    students: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"assignment {self.assignment_id}{self.details}"
+        students = f" with student {', '.join(self.students)}" if self.students else ""
+        return f"assignment {self.assignment_id}{students}{self.details}"
 
 
 def read_assignment(target: Target, path: str, **query: str) -> Json:
@@ -70,9 +72,15 @@ def build_refusal(answer: GatewayAnswer, target: Target) -> ActionRefused | NotF
     if answer.status == httpx2.codes.UNAUTHORIZED:
         return ActionRefused(f"MODERATOR_TOKEN was rejected: {message}")
     if answer.status == httpx2.codes.NOT_FOUND:
+        hint = (
+            f": moderated-grading plan {target.assignment_id} shows whether the assignment is found, and the"
+            " anonymous ids of hidden students"
+            if target.students
+            else ""
+        )
         return NotFound(
             f"{target} was not found: there is no such id, or the user of MODERATOR_TOKEN has no role in its course."
-            " Check each id and the token; while students are hidden, they have the anonymous ids that plan lists"
+            f" Check each id and the token{hint}"
         )
     reason = answer.reason or ("unauthorized" if answer.status == httpx2.codes.FORBIDDEN else None)
     if reason == "plan_outdated":

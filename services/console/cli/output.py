@@ -36,17 +36,21 @@ def print_fields(console: Console, fields: Mapping[str, Any]) -> None:
             )
 
 
-def build_table(*columns: str, right: tuple[str, ...] = (), fold: str | None = None) -> Table:
-    """Build a table; ``right``: right-aligned columns; ``fold``: the column that wraps instead of being cut."""
+def build_table(*columns: str, right: tuple[str, ...] = (), fold: str | tuple[str, ...] = ()) -> Table:
+    """Build a table; ``right``: right-aligned columns; ``fold``: those that wrap instead of being cut.
+
+    Where the columns that do not wrap fill the terminal, one that does alone gets no room at all: name several.
+    """
+    folded = (fold,) if isinstance(fold, str) else fold
     table = Table(box=SIMPLE_HEAD, pad_edge=False, expand=False)
     for column in columns:
         table.add_column(
             column,
             justify="right" if column in right else "left",
-            no_wrap=column != fold,
+            no_wrap=column not in folded,
             # A narrow terminal cuts texts, not numbers.
             min_width=len(column) if column in right else None,
-            overflow="fold" if column == fold else "ellipsis",
+            overflow="fold" if column in folded else "ellipsis",
         )
     return table
 

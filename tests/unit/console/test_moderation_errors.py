@@ -29,10 +29,11 @@ def run_command(*arguments: str) -> str:
 
 
 def test_unknown_student_is_named_with_the_assignment_and_what_to_check() -> None:
-    error = refuse(Target(7101, " with student 99"), 404, NOT_FOUND)
+    error = refuse(Target(7101, students=("99",)), 404, NOT_FOUND)
     assert isinstance(error, NotFound)
     assert str(error).startswith("assignment 7101 with student 99 was not found: there is no such id, or the user of")
-    assert "Check each id and the token; while students are hidden, they have the anonymous ids" in str(error)
+    assert "moderated-grading plan 7101 shows whether the assignment is found, and the anonymous ids" in str(error)
+    assert "hidden" not in str(refuse(Target(7101), 404, NOT_FOUND))
 
 
 def test_missing_permission_names_the_assignment_and_who_grants_it() -> None:

@@ -34,6 +34,11 @@ def test_wrong_usage_exits_with_2_and_names_what_there_is(
         (["deploy/bench", "--help"], 0, "deploy/bench --against COMMIT"),
         (["deploy/setup", "--help"], 0, "Prepare this clone"),
         (["deploy/contracts-page", "--help"], 0, "deploy/contracts-page [FILE]"),
+        (["deploy/contracts-page", "--nothing"], 2, "usage: deploy/contracts-page [FILE]"),
+        (["deploy/sbom", "--nothing"], 2, "usage: deploy/sbom [FILE [IMAGE]]"),
+        (["deploy/soak", "--nothing"], 2, "usage: deploy/soak [SEASONS [MINUTES]]"),
+        (["deploy/screenshots", "nothing"], 2, "usage: deploy/screenshots"),
+        (["deploy/find-secrets", "nothing"], 2, "usage: deploy/find-secrets"),
     ],
 )
 def test_help_and_a_wrong_path_are_answered_without_a_set_up(arguments: list[str], status: int, output: str) -> None:

@@ -10,8 +10,11 @@ import sqlite3
 import sys
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-from kafka_options import kafka_options, run_program, start_client
+try:
+    from aiokafka import AIOKafkaConsumer
+    from kafka_options import kafka_options, run_program, start_client
+except ModuleNotFoundError as error:
+    sys.exit(f"consumer.py: {error}; nothing was read: pip install aiokafka")
 
 TABLES = """
 create table if not exists grade (

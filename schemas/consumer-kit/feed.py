@@ -9,11 +9,15 @@ topics are created with twelve partitions.
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from kafka_options import kafka_options, run_program, start_client
+try:
+    from aiokafka import AIOKafkaProducer
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+    from kafka_options import kafka_options, run_program, start_client
+except ModuleNotFoundError as error:
+    sys.exit(f"feed.py: {error}; nothing was sent: pip install aiokafka")
 
 PARTITIONS = 12
 

@@ -2,7 +2,6 @@
 //   KAFKA_BOOTSTRAP=localhost:9092 node producer.mjs [--prefix moderation] [--course 1001]
 import { randomUUID } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { Kafka, Partitioners, logLevel } from 'kafkajs'
 
 const ATTEMPTS = 4
 const MILLISECONDS_PER_ATTEMPT = 10_000
@@ -22,6 +21,10 @@ if (options.help || !process.env.KAFKA_BOOTSTRAP) {
   process.exit(options.help ? 0 : EXIT_USAGE)
 }
 
+const { Kafka, Partitioners, logLevel } = await import('kafkajs').catch(() => {
+  console.error('producer.mjs: kafkajs is not installed; nothing was sent: run npm ci in its folder')
+  process.exit(EXIT_FINDING)
+})
 // Quiet until it reads: the program itself reports, once, that no broker answers or a topic is missing.
 const kafka = new Kafka({ brokers: process.env.KAFKA_BOOTSTRAP.split(','), logLevel: logLevel.NOTHING })
 // murmur2, like the Java client: it keeps all commands of a course in one partition, in order.

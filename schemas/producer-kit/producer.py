@@ -9,8 +9,11 @@ import sys
 import time
 from typing import Any
 
-from kafka_options import run_program
-from moderation import ModerationClient, NoVerdict, Rejected, new_command
+try:
+    from kafka_options import run_program
+    from moderation import ModerationClient, NoVerdict, Rejected, new_command
+except ModuleNotFoundError as error:
+    sys.exit(f"producer.py: {error}; nothing was sent: pip install aiokafka")
 
 TEACHER, TUTOR, STUDENT = 11, 21, 31
 ENROLLMENTS = {TEACHER: "TeacherEnrollment", TUTOR: "TaEnrollment", STUDENT: "StudentEnrollment"}

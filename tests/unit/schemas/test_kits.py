@@ -41,6 +41,15 @@ def test_program_without_a_broker_prints_one_line_with_the_address_and_what_to_c
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kit", "program"), CASES[:3], ids=lambda value: value[-1] if isinstance(value, list) else "")
+def test_python_program_without_its_client_says_what_to_install(kit: str, program: list[str]) -> None:
+    # -S: without the environment's packages.
+    done = run_program(kit, [program[0], "-S", *program[1:]], KAFKA_BOOTSTRAP=CLOSED_PORT)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith(f"{program[1]}: No module named 'aiokafka'; nothing was ")
+    assert done.stderr.endswith(": pip install aiokafka\n")
+
+
 def test_program_names_a_missing_setting_of_a_secured_broker() -> None:
     done = run_program("producer-kit", PROGRAMS["producer-kit"][0], KAFKA_BOOTSTRAP=CLOSED_PORT,
                        KAFKA_SECURITY_PROTOCOL="SASL_SSL")  # fmt: skip

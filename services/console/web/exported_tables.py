@@ -6,7 +6,7 @@ An id of shard and number takes two columns: spreadsheets take 4-11 for a date.
 import json
 
 from schemas.reasons import REASONS
-from services.console.reader_groups import GroupLag
+from services.console.group_lag import GroupLag
 from services.console.verdict_stats import RejectionGroup
 from services.console.verification_jobs import VerificationJob
 from services.console.web.csv_export import CsvTable
@@ -139,6 +139,7 @@ CONSUMER_GROUPS: CsvTable[GroupLag] = CsvTable(
         "Lag": lambda row: row.lag,
         "Partitions without an offset": lambda row: row.without_offset,
         "Lost records": lambda row: "yes" if row.lost else "no",
+        "Partitions with an offset beyond the end": lambda row: row.beyond_end,
         "State": lambda row: row.state,
         "Members": lambda row: row.members,
     },

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.operator_service import Actor, InvalidReason
+from services.console.reader_groups import READ_SECONDS_MAX
 from services.console.replay_jobs import request_from_detail, request_to_detail
 from services.console.web.dependencies import (
     MISSING_REASON,
@@ -41,14 +42,13 @@ async def topics_page(
     checks = [(check, outputs.get(check.output)) for check in dependencies.verification_jobs.jobs_by_topic.values()]
     if csv == TOPICS.name:
         return TOPICS.respond(checks)
-    readers = await dependencies.reader_groups.read()
     if csv:
-        return CONSUMER_GROUPS.respond(readers.lags)
+        return CONSUMER_GROUPS.respond((await dependencies.reader_groups.read(READ_SECONDS_MAX)).lags)
     return dependencies.templates.render_page(
         request,
         "topics.html",
         checks=checks,
-        readers=readers,
+        readers=await dependencies.reader_groups.read(),
         checking=dependencies.verification_jobs.is_running,
         replays=list(dependencies.replay_jobs.jobs.values()),
     )

@@ -1,8 +1,11 @@
 """Consumer groups of readers on a broker."""
 
+import asyncio
+import time
+
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.console.reader_groups import ReaderGroups, read_groups
+from services.console.reader_groups import READ_SECONDS_MAX, ReaderGroups, read_groups
 from services.kafka.client_options import client_options
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics
@@ -11,7 +14,7 @@ from tests.fixtures.process_runner import DEADLINE_SECONDS
 from tests.fixtures.system import RUN_PREFIX
 
 PREFIX = f"{RUN_PREFIX}-readers"
-TOPIC, GROUP = f"{PREFIX}.events", f"{PREFIX}-gradebook"
+TOPIC, GROUP, OTHER_GROUP = f"{PREFIX}.events", f"{PREFIX}-gradebook", f"{PREFIX}-warehouse"
 
 
 async def publish(bootstrap: str, count: int) -> None:
@@ -25,6 +28,15 @@ async def publish(bootstrap: str, count: int) -> None:
                 await producer.send(TOPIC, b"{}", partition=0)
     finally:
         await close_producer(producer)
+
+
+async def commit_offset(bootstrap: str, offset: int) -> None:
+    """Commit an offset of a group without members."""
+    async with AIOKafkaConsumer(
+        **client_options(bootstrap), group_id=OTHER_GROUP, enable_auto_commit=False
+    ) as consumer:
+        consumer.assign([TopicPartition(TOPIC, 0)])
+        await consumer.commit({TopicPartition(TOPIC, 0): offset})
 
 
 async def test_group_that_reads_a_topic_is_shown_with_lag_state_and_members(bootstrap: str) -> None:
@@ -53,12 +65,37 @@ async def test_group_that_reads_a_topic_is_shown_with_lag_state_and_members(boot
 
 
 async def test_groups_that_are_not_examined_are_counted(bootstrap: str) -> None:
+    await publish(bootstrap, 1)
+    await commit_offset(bootstrap, 0)
     report = await read_groups(bootstrap, [TOPIC], groups_max=0, seconds_max=DEADLINE_SECONDS)
     assert report.lags == ()
-    assert all("of which the first 0 by name were examined" in problem for problem in report.problems)
+    (problem,) = report.problems
+    assert "of which the first 0 by name were examined" in problem
+
+
+async def test_group_with_an_offset_beyond_the_end_is_not_up_to_date(bootstrap: str) -> None:
+    await publish(bootstrap, 1)
+    await commit_offset(bootstrap, 1_000_000)
+    report = await read_groups(bootstrap, [TOPIC], seconds_max=DEADLINE_SECONDS)
+    assert [(row.lag, row.beyond_end) for row in report.lags if row.group == OTHER_GROUP] == [(None, 1)]
 
 
 async def test_broker_that_does_not_answer_is_a_problem_and_no_error() -> None:
-    report = await ReaderGroups("127.0.0.1:1", [TOPIC]).read()
+    report = await ReaderGroups("127.0.0.1:1", [TOPIC]).read(READ_SECONDS_MAX)
     assert report.lags == ()
     assert report.problems[0].startswith("Kafka does not answer: ")
+
+
+async def test_page_does_not_wait_for_a_broker_that_is_silent() -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
+    async with server:
+        groups = ReaderGroups(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", [TOPIC])
+        started = time.monotonic()
+        report = await groups.read(0.05)
+        elapsed = time.monotonic() - started
+    assert elapsed < READ_SECONDS_MAX / 2
+    assert report.problems == ("Kafka has not answered yet: reload this page in a few seconds",)

@@ -172,14 +172,17 @@ create index event_publish_at on event ((data #>> '{payload,publish_at}') collat
     where type = 'publication_scheduled';
 create index event_schedule on event (stream, version)
     where type in ('publication_scheduled', 'publication_schedule_cancelled', 'grades_posted');
--- The console asks which assignments a user moderates or audits: as the final grader, old and new in an update, or by a
--- role in the account; and then for the settings of these.
+-- The console asks which assignments a user moderates or audits: as the final grader (an update has a pair, of which the
+-- second is the new one), the newest assignments first, or by a role in the account; and then for the settings of these.
 create index event_final_grader on event
-    ((coalesce(data #>> '{payload,final_grader_id,1}', data #>> '{payload,final_grader_id}')))
+    ((coalesce(data #>> '{payload,final_grader_id,1}', data #>> '{payload,final_grader_id}')), stream)
     where type in ('assignment_created', 'assignment_updated');
 create index event_assignment_settings on event (stream, version)
     where type in ('assignment_created', 'assignment_updated');
-create index event_admins on event (stream) where type = 'admins_updated';
+create function admin_user_ids(data json) returns text[] language sql immutable strict parallel safe
+    return (select array_agg(a.admin ->> 'user_id') from json_array_elements(data #> '{payload,admins}') a (admin));
+comment on function admin_user_ids is 'The ids of the users whose roles in the account an admins_updated event states.';
+create index event_admins on event using gin (admin_user_ids(data)) where type = 'admins_updated';
 
 create trigger append_only before update or delete or truncate on event
     for each statement execute function refuse_change();

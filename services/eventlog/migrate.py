@@ -1,7 +1,8 @@
 """Creates or upgrades the schema of the event log.
 
 yoyo applies the files of ``schemas/eventlog/migrations`` in order, each once; each in a transaction, which is tried
-again while others hold its tables, unless it begins with ``-- transactional: false``. One run works at a time.
+again while others hold its tables. One that begins with ``-- transactional: false`` is watched while it waits; it may
+be repeated after an interruption, so it has one index and drops what is left of it first. One run works at a time.
 ``schemas/eventlog/schema.sql`` shows the schema that results.
 """
 
@@ -21,6 +22,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
 from services.eventlog.archive import add_coming_months
+from services.eventlog.index_builds import watch_change
 from services.eventlog.table_changes import LOCK_SECONDS, WAIT_SECONDS, retry_while_locked
 
 # host, [IPv6 address]:port, host:port.
@@ -61,7 +63,7 @@ def migrate(
         LogExists: the database has a log from before 0.1.0, or one created by other means; it was not changed.
         MigrationRuns: another run did not end in time; nothing was changed.
         ShardCountMismatch: the log was installed with another number of shards.
-        TablesInUse: a migration did not get its locks in time; earlier ones stay applied.
+        TablesInUse: a migration did not get its locks in time, or waited too long; earlier ones stay applied.
         WrongEncoding: the database is not in UTF-8; it was not changed.
     """
     url = to_libpq_url(database_url)
@@ -121,22 +123,35 @@ def _apply_missing(url: str, shard_count: int | None, folder: Path, wait_seconds
         missing = list(backend.to_apply(read_migrations(str(folder))))
     for migration in missing:
         migration.load()
+        name = f"migration {migration.id}"
         if not migration.use_transactions:
-            # Not tried again: it may have been applied in part.
+            # Without a limit for each lock: a build that is tried again starts from the beginning.
             with _opened_backend(url, settings) as backend:
-                backend.apply_one(migration)
+                watch_change(partial(backend.apply_one, migration), backend.find_process, name, url, wait_seconds)
             continue
         with _opened_backend(url, {**settings, "lock_timeout": f"{LOCK_SECONDS}s"}) as backend:
-            retry_while_locked(partial(backend.apply_one, migration), f"migration {migration.id}", url, wait_seconds)
+            retry_while_locked(partial(backend.apply_one, migration), name, url, wait_seconds)
     return len(missing)
 
 
 class _Backend(PostgresqlPsycopgBackend):
-    """Sets ``settings`` for each of its sessions by statements: poolers refuse or drop start-up parameters."""
+    """Sets ``settings`` for each of its sessions by statements: poolers refuse or drop start-up parameters.
+
+    ``processes``: those of PostgreSQL that its sessions had; a pooler hides them from the client.
+    """
 
     settings: Mapping[str, str] = {}
+    processes: list[int]
+
+    @classmethod
+    def find_process(cls) -> int | None:
+        """Return the process of the newest session: yoyo opens one for each migration."""
+        return cls.processes[-1] if cls.processes else None
 
     def init_connection(self, connection: psycopg.Connection) -> None:
+        row = connection.execute("select pg_backend_pid()").fetchone()
+        assert row is not None
+        self.processes.append(row[0])
         for name, value in self.settings.items():
             connection.execute("select set_config(%s, %s, false)", (name, value))
         connection.commit()
@@ -148,7 +163,7 @@ def _opened_backend(url: str, settings: Mapping[str, str]) -> Iterator[Any]:
     # yoyo itself only parses URLs with one host; it passes this dictionary to psycopg unchanged.
     uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, {"conninfo": url})
     # yoyo makes further connections of the backend's class.
-    backend: Any = type("Backend", (_Backend,), {"settings": settings})(uri, default_migration_table)
+    backend: Any = type("Backend", (_Backend,), {"settings": settings, "processes": []})(uri, default_migration_table)
     try:
         yield backend
     finally:

@@ -1,6 +1,7 @@
 """``migrate`` reads every form of DATABASE_URL that the processes read, and fixes id and shards of an installation."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ import asyncpg
 import psycopg
 import pytest
 
+import schemas
 from deploy.local.paths import free_port
 from deploy.local.postgres import create_database
 from schemas.topics import DEFAULT_SHARD_COUNT
@@ -93,6 +95,63 @@ def test_migration_outside_a_transaction_builds_an_index_while_others_write(data
         valid = writer.execute("select indisvalid from pg_index where indexrelid = %s::regclass", (index,)).fetchone()
 
     assert valid == (True,)
+
+
+BUILDING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'virtualxid'"
+INDEX_STATES = """
+select relname, relfilenode, indisvalid from pg_class c join pg_index i on i.indexrelid = c.oid
+where relname in ('source_topic', 'source_reason') order by relname desc
+"""
+
+
+async def test_index_build_names_what_it_waits_for_and_gives_up_and_the_next_run_replaces_only_what_it_left(
+    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, column in (("0002_topic", "topic"), ("0003_reason", "reason")):
+        (tmp_path / f"{name}.sql").write_text(
+            "-- transactional: false\n"
+            f"drop index concurrently if exists source_{column};\n"
+            f"create index concurrently source_{column} on source ({column});\n"
+        )
+    with (
+        psycopg.connect(database_url, application_name="report") as report,
+        psycopg.connect(database_url, autocommit=True) as observer,
+    ):
+        first = tmp_path / "first"
+        first.mkdir()
+        (first / "0002_topic.sql").write_text((tmp_path / "0002_topic.sql").read_text())
+        assert migrate(database_url, folder=first) == 1
+        (finished,) = observer.execute(INDEX_STATES).fetchall()
+        report.execute("insert into source (topic, reason) values ('new', 'of a transaction that stays open')")
+        blocker = f"process {report.info.backend_pid} of PostgreSQL, report, [0-9]+ s old"
+
+        with pytest.raises(TablesInUse, match=f"migration 0003_reason was given up: .*1 s.* run this again.*{blocker}"):
+            await asyncio.wait_for(asyncio.to_thread(migrate, database_url, folder=tmp_path, wait_seconds=1), 60)
+
+        assert re.search(f"migration 0003_reason waits for other transactions: {blocker}", caplog.text)
+        kept, (*_, is_valid) = observer.execute(INDEX_STATES).fetchall()
+        assert (kept, is_valid) == (finished, False)
+        running = asyncio.create_task(asyncio.to_thread(migrate, database_url, folder=tmp_path))
+        await wait_until(lambda: observer.execute(BUILDING).fetchone() == (1,), "the build waits for the report")
+        report.rollback()
+        assert await running == 1
+        kept, (*_, is_valid) = observer.execute(INDEX_STATES).fetchall()
+        assert (kept, is_valid) == (finished, True)
+
+
+def test_each_migration_outside_a_transaction_builds_one_index_and_drops_first_what_an_interrupted_run_left() -> None:
+    folder = Path(schemas.__path__[0]) / "eventlog" / "migrations"
+    texts = {path.name: path.read_text() for path in folder.glob("*.sql")}
+    found = {}
+    for name, text in texts.items():
+        if "-- transactional: false" in text:
+            found[name] = re.findall(r"(drop index concurrently if exists|create index concurrently) (\w+)", text)
+    index_of = {name: name.partition("_")[2].removesuffix(".sql") for name in found}
+    assert found == {
+        name: [("drop index concurrently if exists", index), ("create index concurrently", index)]
+        for name, index in index_of.items()
+    }
+    assert len(found) == 3
 
 
 EXPAND = "alter table source add column note text;\n"

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.operator_service import REASON_CHARACTERS_MAX, Actor, InvalidReason
-from services.console.redrive_check import check_redrive
+from services.console.redrive_check import RedriveCheck, check_redrive
 from services.console.redriver import DEAD_LETTER_BYTES_MAX
 from services.console.replay_jobs import RESUME_WINDOW
 from services.console.web.dependencies import (
@@ -100,7 +100,16 @@ async def action_form(
 ) -> Response:
     """Show the effect of the action and the number of dead letters, and ask for a reason."""
     _require_permission(user, kind, target)
-    return await _render_action_form(request, dependencies, kind, target, uuid4(), "", None)
+    return await _render_action_form(request, dependencies, kind, target, _Input(uuid4()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What the user entered: the reason, and whether to redrive what stays unreadable; and the id of the action."""
+
+    action: UUID
+    why: str = ""
+    anyway: bool = False
 
 
 async def _render_action_form(
@@ -108,15 +117,18 @@ async def _render_action_form(
     dependencies: Dependencies,
     kind: str,
     target: ActionTarget,
-    action: UUID,
-    why: str,
-    problem: str | None,
+    entered: _Input,
+    problem: str | None = None,
+    check: RedriveCheck | None = None,
 ) -> Response:
+    """``check``: of the redrive, if it was made already."""
     letter = await load_dead_letter(dependencies, target.letter) if target.letter else None
     reader, selection = DeadLetterReader(dependencies.pool), target.to_filter()
     matches = await reader.count_matching(selection, DEAD_LETTER_BYTES_MAX if kind == "redrive" else None)
     if kind != "reveal" and not matches.count:
         raise HTTPException(409, TOO_LARGE if matches.too_large_count else NOT_OPEN)
+    if kind == "redrive" and check is None:
+        check = await check_redrive(reader, selection)
     return dependencies.templates.render_page(
         request,
         "act.html",
@@ -125,13 +137,23 @@ async def _render_action_form(
         target=target,
         letter=letter,
         matches=matches,
-        check=await check_redrive(reader, selection) if kind == "redrive" else None,
+        check=check,
+        may_discard_all=check is not None and await _are_all_unreadable(reader, target, check),
         until="" if target.letter or matches.until is None else format_iso_time(matches.until),
-        action=action,
-        why=why,
+        entered=entered,
         why_max=REASON_CHARACTERS_MAX,
         problem=problem,
     )
+
+
+async def _are_all_unreadable(reader: DeadLetterReader, target: ActionTarget, check: RedriveCheck) -> bool:
+    """Return whether the check read everything that discarding the target would close, and could read none of it.
+
+    Also what a redrive leaves out would be closed: erased and oversized dead letters.
+    """
+    if len(check.unreadable_ids) < check.checked_count:
+        return False
+    return (await reader.count_matching(target.to_filter())).count == check.checked_count
 
 
 @router.post("/act/{kind}")
@@ -150,12 +172,16 @@ async def perform_action(
     ``anyway``: a redrive also sends records that would be dead letters again.
     """
     _require_permission(user, kind, target)
-    actor, selection = Actor(user.root_account_id, user.user_id), target.to_filter()
+    actor, selection, entered = (
+        Actor(user.root_account_id, user.user_id),
+        target.to_filter(),
+        _Input(action, why, anyway),
+    )
     if kind == "redrive" and not anyway:
         # A form that was submitted before has closed its dead letters, which are not checked again.
         check = await check_redrive(DeadLetterReader(dependencies.pool), selection)
         if check.unreadable_ids:
-            return await _render_action_form(request, dependencies, kind, target, action, why, UNCONFIRMED)
+            return await _render_action_form(request, dependencies, kind, target, entered, UNCONFIRMED, check)
     try:
         if kind == "redrive":
             await dependencies.operator_service.redrive(action, actor, why, selection)
@@ -166,7 +192,7 @@ async def perform_action(
         else:
             await dependencies.operator_service.reveal(action, actor, why, parse_shard_and_number(target.letter))
     except InvalidReason:
-        return await _render_action_form(request, dependencies, kind, target, action, why, MISSING_REASON)
+        return await _render_action_form(request, dependencies, kind, target, entered, MISSING_REASON)
     except ActionAlreadyRecorded:
         pass
     except NoOpenDeadLetters:

@@ -140,9 +140,7 @@ def count_read_rows(plan: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_list_reads_only_events_and_assignments_that_concern_the_user(
-    database_url: str, mode: str
-) -> None:
+async def test_list_reads_only_events_and_assignments_that_concern_the_user(database_url: str, mode: str) -> None:
     owner = await asyncpg.connect(database_url)
     await owner.execute(LARGE_LOG)
     await owner.execute(f"set plan_cache_mode = {mode}")

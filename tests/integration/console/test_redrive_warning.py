@@ -1,14 +1,18 @@
 """The console warns before a redrive that would only make dead letters again, and asks for a confirmation of it."""
 
+import asyncio
 import json
+import re
+import time
 import uuid
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from services.commands.parse import parse
 from services.console.operator_service import OperatorService
-from services.console.redrive_check import check_redrive
+from services.console.redrive_check import CHECKED_BYTES_MAX, CHECKED_MAX, check_redrive
 from services.console.redriver import Redriver
 from services.console.roles import Role
 from services.console.web.action_pages import router
@@ -71,15 +75,53 @@ async def test_unreadable_dead_letter_is_redriven_only_with_a_tick_and_discardin
     assert again.headers.get("location") == f"/actions/{fields['action']}"
 
 
-async def test_group_names_how_many_of_its_records_stay_unreadable(log: LogOnly, pool: Pool) -> None:
-    *_, (shard, number) = await append_dead_letters(log, 3, [READABLE, b"{", b"["], reason="mixed")
+async def test_group_names_its_records_that_stay_unreadable_and_offers_to_discard_all_only_if_none_is_readable(
+    log: LogOnly, pool: Pool
+) -> None:
+    _, *unreadable = await append_dead_letters(log, 3, [READABLE, b"{", b"["], reason="mixed")
     await append_dead_letters(log, 3, [READABLE], reason="readable")
+    await append_dead_letters(log, 3, [b"{"] * 2, reason="unreadable")
+    await append_dead_letters(log, 3, [READABLE] * 2 + [b"{"] * CHECKED_MAX, reason="many")
+    forms = {}
     async with open_pages(router, pool, ADMIN) as pages:
-        mixed = await pages.get("/act/redrive", params={"reason": "mixed"})
-        readable = await pages.get("/act/redrive", params={"reason": "readable"})
-    assert f"cannot read 2 of the newest 3 records, such as {shard}-{number} :" in to_text(mixed)
-    assert "Discard 3 open dead letters…" in to_text(mixed)
-    assert ("such as" in to_text(readable), 'id="anyway"' in readable.text) == (False, False)
+        for reason in ("mixed", "readable", "unreadable", "many"):
+            forms[reason] = await pages.get("/act/redrive", params={"reason": reason})
+    texts = {reason: to_text(form) for reason, form in forms.items()}
+    ids = " , ".join(f"{shard}-{number}" for shard, number in reversed(unreadable))
+    assert "cannot read 2 of the newest 3 records:" in texts["mixed"]
+    assert f"discard them: {ids} ." in texts["mixed"]
+    assert "cannot read 20 of the newest 20 records:" in texts["many"]
+    assert "The other 2 were not checked." in texts["many"]
+    assert [reason for reason, form in forms.items() if 'id="discard"' in form.text] == ["unreadable"]
+    assert "Discard 2 open dead letters…" in texts["unreadable"]
+    assert [reason for reason, form in forms.items() if 'id="anyway"' not in form.text] == ["readable"]
+
+
+async def test_tick_is_kept_when_the_reason_is_missing(log: LogOnly, acting_pages: httpx.AsyncClient) -> None:
+    ((shard, number),) = await append_dead_letters(log, 5, [b"{"])
+    fields = {"letter": f"{shard}-{number}", "action": str(uuid.uuid4()), "why": " ", "anyway": "true"}
+    refused = await acting_pages.post("/act/redrive", data=fields)
+    assert refused.status_code == 400
+    assert re.search('id="anyway"[^>]* checked>', refused.text)
+
+
+async def test_large_records_are_read_up_to_a_limit_while_other_pages_are_served(log: LogOnly, pool: Pool) -> None:
+    course = BAD_INPUTS["bases"]["upsert_users"]
+    users = [{"user_id": str(user), "name": "A"} for user in range(1, 25_001)]
+    large = json.dumps({**course, "command_id": str(uuid.uuid4()), "data": {"users": users}}).encode()
+    await append_dead_letters(log, 6, [large] * 4, reason="large")
+    pauses = []
+    check = asyncio.create_task(check_redrive(DeadLetterReader(pool), DeadLetterFilter(reason="large")))
+    while not check.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        pauses.append(time.perf_counter() - before)
+    started = time.perf_counter()
+    parse(large)
+    alone = time.perf_counter() - started
+    assert (await check).checked_count == CHECKED_BYTES_MAX // len(large) == 2
+    # One pause may be that of a busy machine.
+    assert sorted(pauses)[-2] < alone
 
 
 async def test_check_reads_what_the_form_selects_and_nothing_newer(log: LogOnly, pool: Pool) -> None:

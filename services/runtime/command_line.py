@@ -61,7 +61,15 @@ def run_command(work: Callable[[], Awaitable[T]]) -> T:
     except BrokenPipeError:
         raise  # The reader of our output has closed it: typer exits quietly.
     except INFRASTRUCTURE_ERRORS as error:
-        exit_with(ExitCode.SERVER_UNAVAILABLE, describe_error(error))
+        exit_with(ExitCode.SERVER_UNAVAILABLE, _describe_unavailable(error))
+
+
+def _describe_unavailable(error: BaseException) -> str:
+    """Describe an error of a server, with the setting that leads to it if the server was not reached."""
+    text = describe_error(error)
+    settings = {"PostgreSQL does not answer": "DATABASE_URL", "Kafka does not answer": "KAFKA_BOOTSTRAP"}
+    setting = settings.get(text.partition(":")[0])
+    return text if setting is None else f"{text}. Check that it runs and that {setting} names it"
 
 
 async def _await(work: Callable[[], Awaitable[T]]) -> T:

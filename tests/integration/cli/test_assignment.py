@@ -96,7 +96,10 @@ async def test_unavailable_and_unconfigured_database_set_different_exit_codes(cl
         cli.run_in_process("state", "1", DATABASE_URL=""),
     )
 
-    assert (unavailable.exit_code, unavailable.stderr) == (3, "PostgreSQL does not answer: ConnectionRefusedError\n")
+    assert (unavailable.exit_code, unavailable.stderr) == (
+        3,
+        "PostgreSQL does not answer: ConnectionRefusedError. Check that it runs and that DATABASE_URL names it\n",
+    )
     assert unconfigured.exit_code == 2
     assert unconfigured.stderr.startswith("DATABASE_URL is not set: set it to postgresql://")
 

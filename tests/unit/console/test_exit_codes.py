@@ -35,3 +35,12 @@ def test_help_and_readme_describe_every_exit_code() -> None:
 )
 def test_status_exit_code_distinguishes_a_ticket_from_a_page(status: PipelineStatus, exit_code: ExitCode) -> None:
     assert get_exit_code(status) == exit_code
+
+
+def test_command_that_reaches_no_server_names_the_setting_to_check() -> None:
+    settings = {"DATABASE_URL": "postgresql://operator@127.0.0.1:1/moderation", "ACCESS_REASON": "a test"}
+    result = CliRunner().invoke(build_cli(), ["state", "7101"], env=settings)
+    assert (result.exit_code, result.stdout) == (ExitCode.SERVER_UNAVAILABLE, "")
+    assert result.stderr == (
+        "PostgreSQL does not answer: ConnectionRefusedError. Check that it runs and that DATABASE_URL names it\n"
+    )

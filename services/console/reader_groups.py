@@ -94,11 +94,11 @@ async def read_groups(
     bootstrap: str, topics: Sequence[str], groups_max: int = GROUPS_MAX, seconds_max: float = READ_SECONDS_MAX
 ) -> ReaderReport:
     """Read the groups that have members or offsets on the topics (full names). Raises KafkaError and OSError."""
-    options = client_options(bootstrap)
-    admin = AIOKafkaAdminClient(**options)
+    client_settings = client_options(bootstrap)
+    admin = AIOKafkaAdminClient(**client_settings)
     # Readers cannot read beyond the end that it sees, because an open transaction hides what follows.
-    committed = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level="read_committed")
-    everything = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level="read_uncommitted")
+    committed = AIOKafkaConsumer(**client_settings, enable_auto_commit=False, isolation_level="read_committed")
+    everything = AIOKafkaConsumer(**client_settings, enable_auto_commit=False, isolation_level="read_uncommitted")
     try:
         async with kafka_timeout(seconds_max, "reading the consumer groups"):
             # One after the other: none of them is still connecting when another one fails and all are closed.
@@ -128,7 +128,7 @@ async def read_groups(
         if place in complete
     }
     lags = tuple(lag for group in groups for lag in _build_lags(group, bounds))
-    user = options.get("sasl_plain_username")
+    user = client_settings.get("sasl_plain_username")
     return ReaderReport(
         lags,
         tuple(describe_gaps(errors, len(coordinators), len(chosen))),

@@ -1,8 +1,10 @@
 """Dashboards and panels in one style, and the PromQL expressions that several of them use."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
+import yaml
 from grafana_foundation_sdk.builders import common, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.builder import Builder
@@ -14,7 +16,10 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 DASHBOARD_LABELS = 'job=~"$job",instance=~"$instance"'
-ALERT_LABELS = 'alertname=~".+",severity=~"page|ticket"'
+RULES_FILE = Path(__file__).parents[1] / "rules" / "alerts.yml"
+ALERT_NAMES = [rule["alert"] for group in yaml.safe_load(RULES_FILE.read_text())["groups"] for rule in group["rules"]]
+# A Prometheus may hold the alerts of other systems too, which have no label that tells them apart.
+ALERT_LABELS = f'alertname=~"{"|".join(ALERT_NAMES)}"'
 REJECTED_LABEL = 'outcome="rejected"'
 TAG = "moderated-grading"
 RUNBOOK = "deploy/monitoring/runbook.md"

@@ -23,7 +23,7 @@ from tests.fixtures.console_client import (
     create_graded_assignment,
     send_command,
 )
-from tests.fixtures.dead_letter_fixtures import read_commands_partition
+from tests.fixtures.dead_letter_fixtures import append_dead_letters, read_commands_partition
 from tests.fixtures.fault_helpers import wait_until_idle
 from tests.fixtures.process_runner import wait_until
 
@@ -304,6 +304,7 @@ async def test_tables_are_downloaded_with_the_filters_of_their_page(console: Con
     await create_dead_letter(console, b"{", partition=8, reason=reason, message="=HYPERLINK(1)")
     page = await console.request("GET", "/failures/dead-letters", params={"reason": reason, "partition": "7"})
     link = html.unescape(page.text.split('<p class="export"><a href="')[1].split('"')[0])
+    assert ">CSV of this dead letter</a>" in page.text
     response = await console.request("GET", link)
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"
@@ -312,6 +313,15 @@ async def test_tables_are_downloaded_with_the_filters_of_their_page(console: Con
     causes = read_csv(await console.request("GET", "/failures?csv=dead-letter-causes"))
     (cause,) = [row for row in causes if row["Cause"] == reason]
     assert (cause["Open"], cause["Partitions"], cause["Message"]) == ("2", "7, 8", "'=HYPERLINK(1)")
+
+
+async def test_link_to_a_file_says_that_it_has_only_the_rows_of_the_page(console: ConsoleClient) -> None:
+    reason = f"pages_{uuid.uuid4().hex[:8]}"
+    await append_dead_letters(console.system, 9, [b"{"] * 51, reason=reason)
+    page = await console.request("GET", "/failures/dead-letters", params={"reason": reason})
+    assert ">CSV of these 50 dead letters</a>" in page.text
+    response = await console.request("GET", "/failures/dead-letters", params={"reason": reason, "csv": "dead-letters"})
+    assert len(read_csv(response)) == 50
 
 
 def read_csv(response: httpx.Response) -> list[dict[str, str]]:

@@ -50,8 +50,12 @@ async def _render_publication(
 ) -> Response:
     await record_page(request, view.user, "publication page", view.target)
     plan = plan_document(view.course, view.assignment, view.actor_id, as_auditor=view.as_auditor)
-    events = await load_published_grades(StreamReader(dependencies.pool), view.assignment)
-    published = published_document(view.course, view.assignment, view.actor_id, events, as_auditor=view.as_auditor)
+    if view.assignment.grades_published_at is None:
+        page = _build_rows(view, plan, query)
+    else:
+        events = await load_published_grades(StreamReader(dependencies.pool), view.assignment)
+        published = published_document(view.course, view.assignment, view.actor_id, events, as_auditor=view.as_auditor)
+        page = _build_published_rows(view, published, query)
     return dependencies.templates.render_page(
         request,
         "publication.html",
@@ -59,7 +63,7 @@ async def _render_publication(
         view=view,
         state=view.assignment,
         plan=plan,
-        page=_build_published_rows(view, published, query) if published else _build_rows(view, plan, query),
+        page=page,
         schedule=await load_schedule(dependencies, view),
         now=datetime.now(UTC) + dependencies.monitor.clock_offset,
         action=uuid4(),

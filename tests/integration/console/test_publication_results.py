@@ -94,3 +94,17 @@ async def test_published_grades_are_listed_for_the_sections_of_the_moderator_als
     assert "was published" in await course.read(f"{course.path}/students/{s2}")
     with pytest.raises(AssertionError, match="no such student"):
         await course.read(f"{course.path}/students/{s3}")
+
+
+async def test_after_the_publication_no_reader_finds_a_plan_or_is_asked_for_a_moderator(course: DecidedCourse) -> None:
+    await publish_grades(course)
+    auditor = {"user_id": course.world.user_id("auditor"), "permissions": ["view_audit_trail"]}
+    await course.decide(course.world.command("upsert_admins", {"admins": [auditor]}))
+    for name, role in (("fg", Role.MODERATOR), ("auditor", Role.MODERATOR), ("operator", Role.VIEWER)):
+        text = main_text(await course.read(f"{course.path}/publication", name, role))
+        plan = text.split("Plan")[1].split("Time of publication")[0]
+        assert (
+            plan.split()
+            == "The grades are published: there is nothing left to plan. Who got what is listed below.".split()
+        )
+        assert "Who got what: 3 grades" in text

@@ -13,7 +13,7 @@ import asyncpg
 from services.eventlog.aggregates import EVENTS_PER_YIELD, apply_assignment_event, apply_course_event, new_assignment
 from services.eventlog.personal_data import unseal_events
 from services.eventlog.postgres import Pool
-from services.eventlog.schedules import find_refusal
+from services.eventlog.schedules import find_refusals
 from services.eventlog.store import STREAMS, Stream
 from services.eventlog.stored_events import StoredEvent, as_stored_event
 from services.eventlog.stream_reader import StreamReader
@@ -126,7 +126,7 @@ async def _load_listed(
     for event in await unseal_events(reader.encryption_keys, list(map(as_stored_event, rows))):
         by_stream[event.stream].append(event)
     await _load_courses(reader, [stream for stream in streams if stream.course not in courses], courses)
-    listed = []
+    readable = []
     for stream in streams:
         course, events = courses[stream.course], by_stream[stream.number]
         assignment = new_assignment(stream, events[0])
@@ -134,9 +134,17 @@ async def _load_listed(
             apply_assignment_event(assignment, event)
         if assignment.deleted or not assignment.moderated_grading or not reads_moderation(course, assignment, user_id):
             continue
-        count = _count_students(course, assignment, user_id)
-        listed.append(ModeratedAssignment(course, assignment, count, await find_refusal(reader, assignment)))
-    return listed
+        readable.append((course, assignment))
+    refusals = await find_refusals(pool, [assignment for _, assignment in readable])
+    return [
+        ModeratedAssignment(
+            course,
+            assignment,
+            await count_students(course, assignment, user_id),
+            None if (schedule := assignment.scheduled_publication) is None else refusals.get(schedule.schedule_id),
+        )
+        for course, assignment in readable
+    ]
 
 
 async def _load_courses(reader: StreamReader, streams: Sequence[Stream], courses: dict[int, Course]) -> None:
@@ -150,6 +158,11 @@ async def _load_courses(reader: StreamReader, streams: Sequence[Stream], courses
         for event in events[start : start + EVENTS_PER_YIELD]:
             apply_course_event(courses[found[event.stream].course], event)
         await asyncio.sleep(0)
+
+
+async def count_students(course: Course, assignment: Assignment, user_id: int) -> int:
+    """Return how many students of an assignment the user sees. Other pages are served meanwhile."""
+    return await asyncio.to_thread(_count_students, course, assignment, user_id)
 
 
 def _count_students(course: Course, assignment: Assignment, user_id: int) -> int:

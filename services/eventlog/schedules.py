@@ -4,7 +4,7 @@ Only events are read: a schedule is in force unless a later event of its stream 
 Each query compares times with PostgreSQL's clock at its own start, so that nothing is due early.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -119,12 +119,37 @@ async def find_decided(
     connection: "asyncpg.Connection[asyncpg.Record] | Pool", schedules: Collection[Schedule]
 ) -> dict[str, str | None]:
     """Return the refusal reasons of decided publications by command id; None for accepted ones."""
-    by_command = {schedule.command_id: schedule for schedule in schedules}
-    rows = await connection.fetch(FIRST_VERDICTS, list(by_command))
+    return await _find_decided(connection, {schedule.command_id: schedule.root_account for schedule in schedules})
+
+
+async def find_refusals(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", assignments: Collection[Assignment]
+) -> dict[str, str]:
+    """Return the reasons of the assignments' scheduled publications that were refused, by schedule id; one query."""
+    scheduled = {
+        publication_command_id(assignment.secret, assignment.scheduled_publication.schedule_id): assignment
+        for assignment in assignments
+        if assignment.scheduled_publication is not None
+    }
+    decided = await _find_decided(
+        connection, {command_id: assignment.root_account_id for command_id, assignment in scheduled.items()}
+    )
+    return {
+        schedule.schedule_id: reason
+        for command_id, reason in decided.items()
+        if reason is not None and (schedule := scheduled[command_id].scheduled_publication) is not None
+    }
+
+
+async def _find_decided(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", root_accounts: Mapping[str, int]
+) -> dict[str, str | None]:
+    """Return the refusal reasons of decided commands, given by id with their root accounts; None for accepted ones."""
+    rows = await connection.fetch(FIRST_VERDICTS, list(root_accounts)) if root_accounts else []
     return {
         str(command_id): COMMAND_EXPIRED.reason if body is None else orjson.loads(body)["reason"]
         for command_id, root_account, body in rows
-        if by_command[str(command_id)].root_account == root_account
+        if root_accounts[str(command_id)] == root_account
     }
 
 

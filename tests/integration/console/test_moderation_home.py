@@ -7,12 +7,16 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.connection import LoggedQuery
 
 from services.console.web import moderation_home
 from services.eventlog import moderated_assignments
+from services.eventlog.aggregates import load_as_of
 from services.eventlog.moderated_assignments import ASSIGNMENT_EVENTS, CANDIDATES
 from services.eventlog.postgres import OPERATOR, create_pool
-from services.eventlog.schedules import read_schedules
+from services.eventlog.schedules import FIRST_VERDICTS, find_refusals, read_schedules
+from services.eventlog.stream_reader import StreamReader
+from services.moderation.assignment import Assignment
 from tests.fixtures.decided_commands import decide_commands
 from tests.fixtures.moderation_pages import DecidedCourse
 from tests.fixtures.moderation_world import main_text
@@ -57,6 +61,16 @@ async def test_list_shows_course_state_and_students_and_leads_to_publication_and
     (verdict,) = await decide_commands(course.database_url, [due])
     assert verdict["reason"] == "selection_required"
     assert "was refused: selection required" in (await list_rows(course))[0]
+    loaded = await load_as_of(StreamReader(course.pool), 1, int(a1))
+    assert loaded is not None
+    queries: list[LoggedQuery] = []
+    connection = await asyncpg.connect(course.database_url)
+    with connection.query_logger(queries.append):
+        refusals = await find_refusals(connection, [loaded[1], Assignment(1, b"", 1, 1, 1), loaded[1]])
+    await connection.close()
+    assert refusals == {schedule.schedule_id: "selection_required"}
+    # The driver asks for the types of the arguments, too.
+    assert [logged.query for logged in queries].count(FIRST_VERDICTS) == 1
     grade = await course.grade("ta2", "s1", 8)
     await course.moderate("select_provisional_grade", {"provisional_grade_id": grade})
     await course.moderate("publish_provisional_grades", {})

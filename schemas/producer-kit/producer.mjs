@@ -30,12 +30,17 @@ const kafka = new Kafka({ brokers: process.env.KAFKA_BOOTSTRAP.split(','), logLe
 // murmur2, like the Java client: it keeps all commands of a course in one partition, in order.
 const producer = kafka.producer({ idempotent: true, createPartitioner: Partitioners.DefaultPartitioner })
 // kafkajs reads only committed records by default. A unique group reads every verdict.
-const consumer = kafka.consumer({ groupId: `verdicts-${randomUUID()}` })
+const group = `verdicts-${randomUUID()}`
+const consumer = kafka.consumer({ groupId: group })
 const waiting = new Map()
 
 function exit(code, message) {
   console.error(`producer.mjs: ${message}`)
   process.exit(code)
+}
+
+function isUnknownTopic(error) {
+  return [error.type, error.cause?.type].includes('UNKNOWN_TOPIC_OR_PARTITION')
 }
 
 async function connect() {
@@ -57,16 +62,23 @@ async function readVerdicts() {
   try {
     await consumer.subscribe({ topic, fromBeginning: false })
   } catch (error) {
-    exit(EXIT_FINDING, `topic ${topic}: ${error.message}. Nothing was sent; check the prefix`)
+    if (isUnknownTopic(error)) exit(EXIT_FINDING, `there is no topic ${topic}; nothing was sent. Check the prefix`)
+    exit(EXIT_KAFKA, `nothing was sent: Kafka refuses the topic ${topic}: ${error.message}`)
   }
-  const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve))
+  const joined = new Promise((resolve, reject) => {
+    consumer.on(consumer.events.GROUP_JOIN, resolve)
+    // The client reports a refused group only by this event.
+    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error))
+  })
   await consumer.run({
     eachMessage: async ({ message }) => {
       const verdict = JSON.parse(message.value.toString())
       waiting.get(verdict.command_id)?.(verdict)
     },
   })
-  await joined
+  await joined.catch((error) => {
+    exit(EXIT_KAFKA, `nothing was sent: verdicts cannot be read in the group ${group}: ${error.message}`)
+  })
   kafka.logger().setLogLevel(logLevel.ERROR)
 }
 
@@ -106,7 +118,7 @@ try {
   if (verdict.status === 'rejected') process.exitCode = EXIT_FINDING
 } catch (error) {
   console.error(`producer.mjs: ${error.message}`)
-  process.exitCode = error.name.startsWith('KafkaJS') ? EXIT_KAFKA : EXIT_FINDING
+  process.exitCode = error.name.startsWith('KafkaJS') && !isUnknownTopic(error) ? EXIT_KAFKA : EXIT_FINDING
 } finally {
   await consumer.disconnect()
   await producer.disconnect()

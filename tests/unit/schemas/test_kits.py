@@ -17,6 +17,8 @@ PROGRAMS = {
         ["./consumer.sh", "moderation.live-events"],
     ],
 }
+# What kcat prints for two records, of which the second is not the next one.
+GAP = r"printf 'ce_id=a,ce_shard=0,ce_sequence=1\t{}\nce_id=b,ce_shard=0,ce_sequence=3\t{}\n'"
 CASES = [(kit, program) for kit, programs in PROGRAMS.items() for program in programs]
 
 
@@ -74,3 +76,33 @@ run_program(main(), "nothing was sent")
 def test_kits_connect_by_the_same_code() -> None:
     copies = [(SCHEMAS / kit / "kafka_options.py").read_text() for kit in PROGRAMS]
     assert copies[0] == copies[1]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "consumed", "status", "message"),
+    [
+        ("exit 1", "", 2, "nothing was read: correct the options"),
+        ("echo '% ERROR: Failed to acquire metadata: Local: Timed out' >&2; exit 1", "", 3, "(no answer within 10 s)"),
+        (
+            "echo '%3|1.2|FAIL|rdkafka#producer-1| [thrd:x]: ssl://k:1: SSL handshake failed' >&2; exit 1",
+            "", 3, "Kafka refuses the connection at KAFKA_BOOTSTRAP=127.0.0.1:1 (ssl://k:1: SSL handshake failed)",
+        ),
+        (
+            "echo '  topic \"t\" with 0 partitions: Broker: Unknown topic or partition (try again)'",
+            "", 1, "there is no topic t; nothing was read",
+        ),
+        ("true", "exit 1", 3, "kcat ended with 1; later events were not read: run it again"),
+        ("true", GAP, 1, "shard 0: 3 came after 1"),
+    ],
+)  # fmt: skip
+def test_shell_consumer_distinguishes_what_fails(
+    metadata: str, consumed: str, status: int, message: str, tmp_path: Path
+) -> None:
+    # Stands in for kcat with what it prints in each case.
+    kcat = tmp_path / "kcat"
+    kcat.write_text(f'#!/bin/sh\nif [ "$1" = -L ]; then\n{metadata}\nelse\n{consumed or "true"}\nfi\n')
+    kcat.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = run_program("consumer-kit", ["./consumer.sh", "t"], KAFKA_BOOTSTRAP=CLOSED_PORT, PATH=path)
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
+    assert message in done.stderr

@@ -37,6 +37,6 @@ def migrate_command(
         exit_with(
             ExitCode.USAGE,
             f"PostgreSQL refused a migration ({type(error).__name__}: {error.diag.message_primary}); migrations before"
-            " it stay applied, this one changed nothing. Correct the cause and migrate again",
+            " it stay applied, this one is made again from its beginning. Correct the cause and migrate again",
         )
     typer.echo(f"{applied_count} migrations applied" if applied_count else "the schema is up to date")

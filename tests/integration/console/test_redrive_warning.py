@@ -121,7 +121,7 @@ async def test_large_records_are_read_up_to_a_limit_while_other_pages_are_served
     alone = time.perf_counter() - started
     assert (await check).checked_count == CHECKED_BYTES_MAX // len(large) == 2
     # One pause may be that of a busy machine.
-    assert sorted(pauses)[-2] < alone
+    assert sorted(pauses)[-2] < alone / 2
 
 
 async def test_check_reads_what_the_form_selects_and_nothing_newer(log: LogOnly, pool: Pool) -> None:

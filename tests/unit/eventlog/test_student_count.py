@@ -32,5 +32,4 @@ async def test_students_of_a_large_course_are_counted_while_other_pages_are_serv
         await asyncio.sleep(0)
         pauses.append(time.perf_counter() - started)
     await counting
-    # One pause may be that of a busy machine.
-    assert sorted(pauses)[-2] < min(durations)
+    assert max(pauses) < sum(durations) / 2

@@ -46,11 +46,15 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReaderReport:
-    """Groups by name and topic. ``problems``: what is not known; ``hint``: how to see hidden groups, "" if none is."""
+    """Groups by name and topic. ``problems``: what is not known; ``hint``: how to see hidden groups, "" if none is.
+
+    ``is_answer``: Kafka answered to this request, or within the last seconds.
+    """
 
     lags: tuple[GroupLag, ...] = ()
     problems: tuple[str, ...] = ()
     hint: str = ""
+    is_answer: bool = True
 
 
 class ReaderGroups:
@@ -76,14 +80,14 @@ class ReaderGroups:
             return self._report
         older = "" if self._read_at is None else f". The groups below are those of {self._read_at:%H:%M:%S} UTC"
         problem = f"Kafka has not answered yet: reload this page in a few seconds{older}"
-        return replace(self._report, problems=(problem, *self._report.problems))
+        return replace(self._report, problems=(problem, *self._report.problems), is_answer=False)
 
     async def _refresh(self) -> None:
         try:
             self._report = await read_groups(self._bootstrap, self._topics)
             self._read_at = datetime.now(UTC)
         except KAFKA_ERRORS as error:
-            self._report = ReaderReport(problems=(describe_error(error, "kafka"),))
+            self._report = ReaderReport(problems=(describe_error(error, "kafka"),), is_answer=False)
             self._read_at = None
         finally:
             self._reuse_until = time.monotonic() + REUSE_SECONDS

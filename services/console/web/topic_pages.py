@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.console.operator_service import Actor, InvalidReason
-from services.console.reader_groups import READ_SECONDS_MAX
+from services.console.reader_groups import READ_SECONDS_MAX, ReaderReport
 from services.console.replay_jobs import request_from_detail, request_to_detail
 from services.console.web.dependencies import (
     MISSING_REASON,
@@ -43,7 +43,7 @@ async def topics_page(
     if csv == TOPICS.name:
         return TOPICS.respond(checks)
     if csv:
-        return CONSUMER_GROUPS.respond((await dependencies.reader_groups.read(READ_SECONDS_MAX)).lags)
+        return respond_with_groups(await dependencies.reader_groups.read(READ_SECONDS_MAX))
     return dependencies.templates.render_page(
         request,
         "topics.html",
@@ -52,6 +52,13 @@ async def topics_page(
         checking=dependencies.verification_jobs.is_running,
         replays=list(dependencies.replay_jobs.jobs.values()),
     )
+
+
+def respond_with_groups(report: ReaderReport) -> Response:
+    """Return the groups as a file. Raises HTTPException if Kafka did not answer: the file would be empty or old."""
+    if not report.is_answer:
+        raise HTTPException(503, f"{report.problems[0]}.")
+    return CONSUMER_GROUPS.respond(report.lags)
 
 
 @router.post("/check")

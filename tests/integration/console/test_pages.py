@@ -337,6 +337,7 @@ def read_csv(response: httpx.Response) -> list[dict[str, str]]:
         "/failures/rejections?reason=unauthorized&csv=refusals",
         "/assignments?csv=assignments",
         "/topics?csv=topics",
+        "/topics?csv=consumer-groups",
         "/actions?csv=actions",
     ],
 )

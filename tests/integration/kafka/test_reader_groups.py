@@ -3,9 +3,12 @@
 import asyncio
 import time
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from fastapi import HTTPException
 
 from services.console.reader_groups import READ_SECONDS_MAX, ReaderGroups, read_groups
+from services.console.web.topic_pages import respond_with_groups
 from services.kafka.client_options import client_options
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics
@@ -80,10 +83,13 @@ async def test_group_with_an_offset_beyond_the_end_is_not_up_to_date(bootstrap: 
     assert [(row.lag, row.beyond_end) for row in report.lags if row.group == OTHER_GROUP] == [(None, 1)]
 
 
-async def test_broker_that_does_not_answer_is_a_problem_and_no_error() -> None:
+async def test_broker_that_does_not_answer_is_a_problem_on_the_page_and_refuses_the_file() -> None:
     report = await ReaderGroups("127.0.0.1:1", [TOPIC]).read(READ_SECONDS_MAX)
     assert report.lags == ()
     assert report.problems[0].startswith("Kafka does not answer: ")
+    with pytest.raises(HTTPException) as refused:
+        respond_with_groups(report)
+    assert (refused.value.status_code, refused.value.detail) == (503, f"{report.problems[0]}.")
 
 
 async def test_page_does_not_wait_for_a_broker_that_is_silent() -> None:
@@ -99,3 +105,5 @@ async def test_page_does_not_wait_for_a_broker_that_is_silent() -> None:
         elapsed = time.monotonic() - started
     assert elapsed < READ_SECONDS_MAX / 2
     assert report.problems == ("Kafka has not answered yet: reload this page in a few seconds",)
+    with pytest.raises(HTTPException):
+        respond_with_groups(report)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 
@@ -16,6 +17,7 @@ from services.eventlog.table_changes import WAIT_SECONDS, TablesInUse
 LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 WARNING_SECONDS = 30
+RECONNECT_SECONDS = 5
 BLOCKERS = """
 select string_agg(format('process %%s of PostgreSQL, %%s%%s', b.pid,
            coalesce(nullif(a.application_name, ''), a.backend_type, 'of another database or user'),
@@ -36,24 +38,32 @@ class _Watch(threading.Thread):
         self._find_process, self._name, self._url, self._wait_seconds = find_process, name, url, wait_seconds
 
     def run(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            blocked_since: float | None = None
-            warned_at = -float(WARNING_SECONDS)
-            while not self.ended.wait(POLL_SECONDS):
-                process, now = self._find_process(), time.monotonic()
-                row = None if process is None else connection.execute(BLOCKERS, (process,)).fetchone()
-                if row is None or row[0] is None:
-                    # It works again: only waiting is limited.
-                    blocked_since = None
-                    continue
-                blocked_since = now if blocked_since is None else blocked_since
-                if now - blocked_since >= self._wait_seconds:
-                    self.given_up_for = row[0]
-                    connection.execute(CANCEL, (process,))
-                    return
-                if now - warned_at >= WARNING_SECONDS:
-                    LOGGER.warning("%s waits for other transactions: %s", self._name, row[0])
-                    warned_at = now
+        while not self.ended.is_set() and self.given_up_for is None:
+            try:
+                with psycopg.connect(self._url, autocommit=True) as connection:
+                    self._watch(connection)
+            except psycopg.Error as error:
+                LOGGER.warning("%s is not watched for now: %s", self._name, type(error).__name__)
+                self.ended.wait(RECONNECT_SECONDS)
+
+    def _watch(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+        blocked_since: float | None = None
+        warned_at = -float(WARNING_SECONDS)
+        while not self.ended.wait(POLL_SECONDS):
+            process, now = self._find_process(), time.monotonic()
+            row = None if process is None else connection.execute(BLOCKERS, (process,)).fetchone()
+            if row is None or row[0] is None:
+                # It works again: only waiting is limited.
+                blocked_since = None
+                continue
+            blocked_since = now if blocked_since is None else blocked_since
+            if now - blocked_since >= self._wait_seconds:
+                self.given_up_for = row[0]
+                connection.execute(CANCEL, (process,))
+                return
+            if now - warned_at >= WARNING_SECONDS:
+                LOGGER.warning("%s waits for other transactions: %s", self._name, row[0])
+                warned_at = now
 
 
 def watch_change(

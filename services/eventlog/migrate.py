@@ -125,8 +125,9 @@ def _apply_missing(url: str, shard_count: int | None, folder: Path, wait_seconds
         migration.load()
         name = f"migration {migration.id}"
         if not migration.use_transactions:
-            # Without a limit for each lock: a build that is tried again starts from the beginning.
-            with _opened_backend(url, settings) as backend:
+            # Without limits, also those of the role or database: a build that is tried again starts from the beginning.
+            no_limits = {"statement_timeout": "0", "lock_timeout": "0"}
+            with _opened_backend(url, {**settings, **no_limits}) as backend:
                 watch_change(partial(backend.apply_one, migration), backend.find_process, name, url, wait_seconds)
             continue
         with _opened_backend(url, {**settings, "lock_timeout": f"{LOCK_SECONDS}s"}) as backend:

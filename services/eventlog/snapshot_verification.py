@@ -14,11 +14,12 @@ from services.eventlog.store import Stream
 from services.eventlog.stored_events import read_events
 from services.moderation.assignment import Assignment
 
-# $1 form.
 SNAPSHOT_STREAMS = """
-select s.number, s.root_account, s.course, s.assignment, s.shard, k.form = $1
+select s.number, s.root_account, s.course, s.assignment, s.shard
 from snapshot k join stream s on s.number = k.stream order by s.number
 """
+# $1 stream, $2 form.
+IS_USED = "select exists (select from snapshot s where s.stream = $1 and s.form = $2)"
 Result = Literal["equal", "different", "damaged", "unused"]
 
 
@@ -33,17 +34,17 @@ class SnapshotFinding(NamedTuple):
 
 async def verify_snapshots(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[SnapshotFinding]:
     """Read each snapshot and all events up to its version, and compare the states. Raises POSTGRES_ERRORS."""
-    for *columns, is_used in await connection.fetch(SNAPSHOT_STREAMS, form_id()):
-        stream = Stream(*columns)
-        result: Result = "unused"
-        if is_used:
-            # One view of keys and events: a person may be erased meanwhile.
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                result = await _compare(connection, stream)
+    for row in await connection.fetch(SNAPSHOT_STREAMS):
+        stream = Stream(*row)
+        # One view of snapshot, keys and events: a person may be erased meanwhile, or the snapshot replaced.
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            result = await _compare(connection, stream)
         yield SnapshotFinding(stream, result)
 
 
 async def _compare(connection: "asyncpg.Connection[asyncpg.Record]", stream: Stream) -> Result:
+    if not await connection.fetchval(IS_USED, stream.number, form_id()):
+        return "unused"
     encryption_keys = EncryptionKeys(connection)
     try:
         restored = await read_snapshot(connection, encryption_keys, stream.number)

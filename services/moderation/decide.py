@@ -24,6 +24,7 @@ from services.moderation.commands import Command
 from services.moderation.course import Course
 from services.moderation.decisions import (
     ASSIGNMENT_DELETED,
+    ASSIGNMENT_OF_ANOTHER_COURSE,
     ASSIGNMENT_UNKNOWN,
     COURSE_UNKNOWN,
     UNAUTHENTICATED,
@@ -61,7 +62,9 @@ def decide(
     if not course.version:
         return COURSE_UNKNOWN
     if assignment is None or assignment.course_id != command.course_id:
-        return ASSIGNMENT_UNKNOWN
+        # Only the LMS, which states facts, may know what other courses have.
+        is_fact = assignment is not None and isinstance(data, commands.AssignmentFact)
+        return ASSIGNMENT_OF_ANOTHER_COURSE if is_fact else ASSIGNMENT_UNKNOWN
     if isinstance(data, commands.ConfigureAssignment):
         return assignment_facts.configure_assignment(data, course, assignment)
     if not assignment.version:

@@ -39,6 +39,7 @@ UNAUTHORIZED = Rejected("unauthorized", "user not authorized to perform that act
 NOT_FOUND = Rejected("not_found", "The specified resource does not exist.")
 COURSE_UNKNOWN = _name_missing("course_id", "this course is unknown: send upsert_course first")
 ASSIGNMENT_UNKNOWN = _name_missing("assignment_id", "the course has no such assignment: send configure_assignment")
+ASSIGNMENT_OF_ANOTHER_COURSE = _name_missing("assignment_id", "another course has the assignment with this id")
 ASSIGNMENT_DELETED = _name_missing("assignment_id", "this assignment was deleted")
 STUDENT_UNKNOWN = _name_missing("data.student_id", "the course has no such student: send upsert_enrollments first")
 PROVISIONAL_GRADE_UNKNOWN = _name_missing(

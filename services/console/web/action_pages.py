@@ -75,9 +75,9 @@ class ActionTarget:
         return urlencode({name: getattr(self, name) for name in self.__slots__ if getattr(self, name)})
 
 
-async def target_from_query(letter: str = "", reason: str = "", partition: str = "") -> ActionTarget:
-    """Read the target from a link."""
-    return ActionTarget(letter, reason, partition)
+async def target_from_query(letter: str = "", reason: str = "", partition: str = "", until: str = "") -> ActionTarget:
+    """Read the target from a link; ``until``: of the form that leads to another action on the same letters."""
+    return ActionTarget(letter, reason, partition, until)
 
 
 async def target_from_form(

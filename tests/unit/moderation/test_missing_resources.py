@@ -6,6 +6,7 @@ import pytest
 
 from services.moderation import commands
 from services.moderation.commands import CommandData
+from services.moderation.course import Course
 from services.moderation.decisions import NOT_FOUND, Rejected
 from tests.fixtures.in_memory_course import ANN, COURSE, ESSAY, FINAL_GRADER, STRANGER, InMemoryCourse, moderated_course
 from tests.unit.moderation.lms_fact_builders import assignment_fact, comment_fact, submission_fact
@@ -40,6 +41,17 @@ def test_first_assignment_of_an_unknown_course_is_refused_by_the_course() -> Non
     refused = InMemoryCourse().submit(assignment_fact())
     assert isinstance(refused, Rejected)
     assert refused.errors[0][0] == "course_id"
+
+
+def test_fact_about_an_assignment_of_another_course_names_the_conflict_and_users_are_told_nothing_of_it() -> None:
+    memory = moderated_course()
+    memory.courses[COURSE + 1] = Course(1, COURSE + 1, version=1)
+    by_the_lms = memory.submit(assignment_fact(), course=COURSE + 1)
+    by_a_user = memory.submit(SELECT, FINAL_GRADER, course=COURSE + 1)
+    assert isinstance(by_the_lms, Rejected)
+    assert isinstance(by_a_user, Rejected)
+    assert by_the_lms.errors == (("assignment_id", "another course has the assignment with this id"),)
+    assert by_a_user.errors == (("assignment_id", "the course has no such assignment: send configure_assignment"),)
 
 
 def test_deleted_assignment_is_named() -> None:

@@ -147,7 +147,7 @@ async def read_status_page(page: Page) -> Numbers:
         "open": parse_number(sentence.split(";")[1]),
         "up to date": ALL_DONE in sentence,
         "partitions": [
-            (int(row[0]), parse_number(row[3]), parse_number(row[5]))
+            (int(row[0]), parse_number(row[3]), parse_number(row[-1]))
             for row in await table_texts(page, "#partitions tr")
         ],
         "waiting": {row[0]: parse_number(row[3]) for row in await table_texts(page, "#outputs tr")},

@@ -1,6 +1,7 @@
 """The states that a subscriber caches are bounded, and evicted ones are read again."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import pytest
@@ -27,6 +28,37 @@ async def process(processor: CommandProcessor, records: Sequence[Record]) -> Bat
     )
 
 
+@dataclass(frozen=True)
+class CoursesInLog:
+    """A log with the courses of ``commands``, and their assignments."""
+
+    connection: "asyncpg.Connection[asyncpg.Record]"
+    source: int
+    commands: CommandRecords
+
+    def processor(self, cache_bytes_max: int = state_cache.BYTES_MAX, snapshot_events: int = 0) -> CommandProcessor:
+        """Return the processor of a handler that has just started."""
+        return CommandProcessor(
+            EventStore(self.connection),
+            self.source,
+            DEFAULT_SHARD_COUNT,
+            cache_bytes_max=cache_bytes_max,
+            snapshot_events=snapshot_events,
+        )
+
+
+@pytest.fixture
+async def courses(database_url: str) -> AsyncIterator[CoursesInLog]:
+    connection = await asyncpg.connect(database_url)
+    source = await EventStore(connection).current_incarnation("commands")
+    courses = CoursesInLog(connection, source, CommandRecords())
+    try:
+        await process(courses.processor(), courses.commands.setup_records())
+        yield courses
+    finally:
+        await connection.close()
+
+
 async def test_lru_states_are_evicted_and_reloaded_from_the_log(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
@@ -48,85 +80,63 @@ async def test_lru_states_are_evicted_and_reloaded_from_the_log(database_url: st
 
 
 async def test_batch_with_many_assignments_is_split_and_each_record_processed_once(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    courses: CoursesInLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
-    connection = await asyncpg.connect(database_url)
-    try:
-        log, commands = EventStore(connection), CommandRecords()
-        source = await log.current_incarnation("commands")
-        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
-        sent = [*commands.grade_records(COURSES), *commands.grade_records(COURSES)]
-        result = await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), sent)
-        decided = await connection.fetch('select partition, "offset", append_time from verdict order by 1, 2')
-        versions = [row["version"] for row in await connection.fetch(VERSIONS)]
-    finally:
-        await connection.close()
+    sent = [*courses.commands.grade_records(COURSES), *courses.commands.grade_records(COURSES)]
+    result = await process(courses.processor(), sent)
+    decided = await courses.connection.fetch('select partition, "offset", append_time from verdict order by 1, 2')
+    versions = [row["version"] for row in await courses.connection.fetch(VERSIONS)]
 
     assert sum(result.outcomes.values()) == 2 * COURSES
-    assert len(decided) == len({(row["partition"], row["offset"]) for row in decided}) == commands.next_offsets.total()
+    assert (
+        len(decided)
+        == len({(row["partition"], row["offset"]) for row in decided})
+        == courses.commands.next_offsets.total()
+    )
     assert versions == [4] * COURSES
 
 
-async def test_batch_with_many_courses_is_split(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_batch_with_many_courses_is_split(courses: CoursesInLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "READ_AT_ONCE_MAX", READ_AT_ONCE_MAX)
-    connection = await asyncpg.connect(database_url)
-    try:
-        log, commands = EventStore(connection), CommandRecords()
-        source = await log.current_incarnation("commands")
-        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
-        before = await connection.fetchval(TRANSACTIONS)
-        again = [record for record in commands.setup_records() if b"upsert_enrollments" in (record.value or b"")]
-        result = await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), again)
-        parts = await connection.fetchval(TRANSACTIONS) - before
-    finally:
-        await connection.close()
+    before = await courses.connection.fetchval(TRANSACTIONS)
+    again = [record for record in courses.commands.setup_records() if b"upsert_enrollments" in (record.value or b"")]
+    result = await process(courses.processor(), again)
+    parts = await courses.connection.fetchval(TRANSACTIONS) - before
 
     assert sum(result.outcomes.values()) == len(again)
     assert parts == -(-COURSES // READ_AT_ONCE_MAX)
 
 
-async def test_batch_whose_streams_fill_the_cache_ends_before_the_command_that_needs_more(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
-    try:
-        log, commands = EventStore(connection), CommandRecords()
-        source = await log.current_incarnation("commands")
-        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
-        limited = CommandProcessor(log, source, DEFAULT_SHARD_COUNT, cache_bytes_max=BYTES_MAX)
-        records: Sequence[Record] = commands.grade_records(COURSES)
-        batches = 0
-        while records:
-            deferred = (await process(limited, records)).deferred
-            assert len(deferred) < len(records)
-            records, batches = deferred, batches + 1
-        decided = await connection.fetchval("select count(*) from decided_command where first")
-        rejected = await connection.fetchval("select count(*) from verdict where body->>'status' = 'rejected'")
-    finally:
-        await connection.close()
+async def test_batch_whose_streams_fill_the_cache_ends_before_the_command_that_needs_more(
+    courses: CoursesInLog,
+) -> None:
+    limited = courses.processor(cache_bytes_max=BYTES_MAX)
+    records: Sequence[Record] = courses.commands.grade_records(COURSES)
+    batches = 0
+    while records:
+        deferred = (await process(limited, records)).deferred
+        assert len(deferred) < len(records)
+        records, batches = deferred, batches + 1
+    decided = await courses.connection.fetchval("select count(*) from decided_command where first")
+    rejected = await courses.connection.fetchval("select count(*) from verdict where body->>'status' = 'rejected'")
 
     assert 1 < batches < COURSES
-    assert decided == commands.next_offsets.total()
+    assert decided == courses.commands.next_offsets.total()
     assert rejected == 0
 
 
 async def test_limit_also_holds_for_assignments_whose_snapshots_no_event_follows(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    courses: CoursesInLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state_cache, "NEW_SNAPSHOTS_MAX", COURSES)
-    connection = await asyncpg.connect(database_url)
-    try:
-        log, commands = EventStore(connection), CommandRecords()
-        source = await log.current_incarnation("commands")
-        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), commands.setup_records())
-        grades = commands.grade_records(COURSES)
-        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT), grades)
-        repeated = [commands.repeat(record) for record in grades]
-        await process(CommandProcessor(log, source, DEFAULT_SHARD_COUNT, snapshot_events=1), repeated)
-        snapshots = await connection.fetchval("select count(*) from snapshot")
-        limited = CommandProcessor(log, source, DEFAULT_SHARD_COUNT, cache_bytes_max=BYTES_MAX, snapshot_events=1)
-        deferred = (await process(limited, [commands.repeat(record) for record in grades])).deferred
-    finally:
-        await connection.close()
+    grades = courses.commands.grade_records(COURSES)
+    await process(courses.processor(), grades)
+    repeated = [courses.commands.repeat(record) for record in grades]
+    await process(courses.processor(snapshot_events=1), repeated)
+    snapshots = await courses.connection.fetchval("select count(*) from snapshot")
+    limited = courses.processor(cache_bytes_max=BYTES_MAX, snapshot_events=1)
+    deferred = (await process(limited, [courses.commands.repeat(record) for record in grades])).deferred
 
     assert snapshots == COURSES
     assert 0 < len(deferred) < COURSES

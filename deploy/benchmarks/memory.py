@@ -31,7 +31,7 @@ from services.eventlog.store import EventStore
 EVENTS_PER_STUDENT = 6
 SNAPSHOT_EVENTS = HandlerSettings.model_fields["handler_snapshot_events"].default
 MEMORY_TARGET, SMALL_CACHE_TARGET = Target(200, at_most=True), Target(150, at_most=True)
-SMALL_CACHE_MIB = 64
+SMALL_CACHE_MIB = 48
 SMALL_CACHE = f"HANDLER_CACHE_MIB={SMALL_CACHE_MIB}: "
 
 

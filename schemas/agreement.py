@@ -121,5 +121,5 @@ class Agreement(BaseModel):
         description="of all graders of the assignment; if they take turns, see each pair's"
     )
     graders: list[Grader] = Field(description="each grader's marks, by user id")
-    pairs: list[Pair] = Field(description="each two graders with a submission in common, by user ids")
+    pairs: list[Pair] = Field(description="each pair of graders with a submission in common, by user ids")
     distances: list[Distance] = Field(description="distances between marks, from 0 upwards; empty without pairs")

@@ -154,9 +154,9 @@ class RequestFields(Strict):
 
     version: Literal["1.0.0"] = Field(description="version of Canvas's own fields")
     client_ip: str = Field(description="the caller's address")
-    hostname: str = Field(description="the host that was asked")
+    hostname: str = Field(description="the requested host")
     request_id: str = Field(description="the request's id, a UUID")
-    request_url: str = Field(description="the URL that was asked")
+    request_url: str = Field(description="the requested URL")
     user_agent: str | SkipJsonSchema[None] = Field(default=None, description="the caller's; left out if none was sent")
 
 

@@ -160,7 +160,7 @@ class AssignmentData(Strict):
     )
     grader_count: Count | None = Field(
         default=None,
-        description="number of slots: graders besides the final grader who may grade",
+        description="number of grader slots, not counting the final grader",
     )
     final_grader_id: Id | None = Field(
         default=None, description="the user who selects and publishes; null: any user with select_final_grade"
@@ -222,12 +222,12 @@ class SubmissionCommentData(Strict):
 
 class PostData(Strict):
     student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = Field(
-        default=None, description="whose grades become visible; null or left out: all students'"
+        default=None, description="students whose grades become visible; null or left out: all students"
     )
     posted_at: Time | None = Field(default=None, description="since when; left out: now")
 
 
 class HideData(Strict):
     student_ids: Annotated[list[Id], Field(max_length=ITEMS_MAX)] | None = Field(
-        default=None, description="whose grades are hidden; null or left out: all students'"
+        default=None, description="students whose grades are hidden; null or left out: all students"
     )

@@ -41,13 +41,13 @@ class HttpRequest(Strict):
     session_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")] | None = Field(
         description="null for a caller with a token"
     )
-    hostname: Hostname = Field(description="the host that was asked")
+    hostname: Hostname = Field(description="the requested host")
     http_method: HttpMethod = Field(description="the method")
     user_agent: Annotated[str, StringConstraints(max_length=USER_AGENT_MAX), Printable] | None = Field(
         description="the caller's, null if none was sent"
     )
     client_ip: ClientIp = Field(description="the caller's address")
-    url: Url = Field(description="the URL that was asked")
+    url: Url = Field(description="the requested URL")
     referrer: Annotated[str, StringConstraints(max_length=URL_MAX), Printable] | None = Field(
         description="the caller's, null if none was sent"
     )

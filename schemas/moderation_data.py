@@ -156,7 +156,9 @@ class SampleData(Strict):
     """The sample size is the largest of ``percent``, ``at_least`` and ``square_root``; ``include`` adds students."""
 
     percent: Percent | None = Field(default=None, description="of the students with a mark, rounded up")
-    at_least: Count | None = Field(default=None, description="students, or all with a mark if they are fewer")
+    at_least: Count | None = Field(
+        default=None, description="minimum number of students; if fewer have a mark, all of them"
+    )
     square_root: bool | None = Field(default=None, description="true: the square root of their number, rounded up")
     include: Annotated[list[Literal["failing", "borderline"]], Field(max_length=2)] | None = Field(
         default=None,
@@ -168,5 +170,5 @@ class SampleData(Strict):
     )
     strata: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
         default=None,
-        description="number of equal parts of the order of first marks, from each of which is drawn; default 3",
+        description="the students, sorted by first mark, are drawn from this number of equal parts; default 3",
     )

@@ -109,7 +109,9 @@ class ScheduleResult(Result[IdType], Generic[IdType]):
 class AdjudicationCounts(Strict):
     """Numbers of students by outcome."""
 
-    kept: Annotated[int, Field(ge=0)] = Field(description="students decided by hand, or excused")
+    kept: Annotated[int, Field(ge=0)] = Field(
+        description="students whose grade a moderator selected, or who are excused"
+    )
     waiting: Annotated[int, Field(ge=0)] = Field(description="students with missing marks")
     agreed: Annotated[int, Field(ge=0)] = Field(description="students whose marks give a score")
     needs_third_mark: Annotated[int, Field(ge=0)] = Field(description="students whose first two marks do not agree")

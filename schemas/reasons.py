@@ -62,7 +62,7 @@ REASONS: Mapping[Reason, ReasonInfo] = {
     ),
     "not_found": ReasonInfo(
         "The course, assignment, student or provisional grade does not exist, or the actor cannot see it.",
-        "Check the id that `errors` names, if it does; send the missing facts first.",
+        "If `errors` names an id, check it; send the missing facts first.",
         404,
     ),
     "not_moderated": ReasonInfo(
@@ -177,7 +177,7 @@ def render_markdown() -> str:
     )
     return f"""# Why a command is rejected
 
-A rejected verdict names its `reason`; over HTTP it is in the header `X-Moderation-Reason`, beside Canvas's own text. A
+A rejected verdict names its `reason`; over HTTP it is in the header `X-Moderation-Reason`, next to Canvas's own text. A
 rejected command changed nothing. A new attempt is a new command with a new `command_id`; only after `unauthenticated`
 is the same command sent again. This page is generated from [`reasons.py`](reasons.py).
 

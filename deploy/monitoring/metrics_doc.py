@@ -45,7 +45,8 @@ bring the server back.
 
 ## Not measured, and why
 
-- Connection pools of handler and relay: they have none. Each subscriber, and the relay, holds one connection.
+- Connection pools of handler and relay: they have none. Each subscriber and each active lane holds one connection;
+  a relay holds another one for its leases.
 - Projection lag: there are no projections. The gateway folds the log on each request.
 - Hash chains: the log has none. Triggers and permissions keep it append-only, and its numbers have no gaps.
 - Gaps and duplicates on the topics: `moderated-grading verify` finds them; alert on its exit code.

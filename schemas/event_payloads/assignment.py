@@ -28,7 +28,7 @@ class AssignmentCreated(Strict):
     grading_scheme: Bands | LeftOut = Field(default=None, description="pairs of name and lower bound as a fraction")
     moderated_grading: bool = Field(description="whether grades are provisional until they are published")
     grader_count: Count | LeftOut = Field(
-        default=None, description="number of slots: graders besides the final grader who may grade"
+        default=None, description="number of grader slots, not counting the final grader"
     )
     final_grader_id: IdText | LeftOut = Field(default=None, description="the user who selects and publishes")
     anonymous_grading: bool | LeftOut = Field(

@@ -192,7 +192,7 @@ grant insert on event to moderation_writer;
 
 -- decided_command, verdict_body, verdict ------------------------------------------------------------------------------
 -- The answer to every command record that has a readable command id, in two tables. decided_command is narrow and kept
--- for ever: a record's row there (or its dead letter) is the only mark that it was processed; (source, partition,
+-- for ever: a record's row there (or its dead letter) is the only evidence that it was processed; (source, partition,
 -- offset) is unique, so the database refuses to process a record twice. Of the rows of one command id at most one is
 -- `first`: the one that settled it, and that later records with the same id are answered with. verdict_body holds what
 -- is published, by month: months that are older than verdicts are kept can be detached and archived, and a repeat of a
@@ -589,7 +589,7 @@ grant select on access_record to moderation_operator, moderation_reader;
 grant insert on access_record to moderation_operator, moderation_reader;
 
 -- snapshot ------------------------------------------------------------------------------------------------------------
--- A cache beside the log, and the only table whose rows are updated. A handler that has read an assignment's events from
+-- A cache, not part of the log, and the only table whose rows are updated. A handler that has read an assignment's events from
 -- the log writes its state here, and later reads the state and the events after it. The state holds no personal text.
 
 create table snapshot (
@@ -680,6 +680,6 @@ create policy on_own_persons on operator_action for insert to moderation_bound_o
                 and detail ->> 'root_account_id' = (select bound_root_account())::text);
 create policy of_account on access_record for select to moderation_bound_operator
     using (target ->> 'root_account' = (select bound_root_account())::text);
--- Attempts to read another account are recorded too, as those of the login: nobody writes in the name of a token.
+-- Attempts to read another account are recorded too, under the login: a bound login cannot record a token's user.
 create policy every_attempt on access_record for insert to moderation_bound_operator
     with check (user_id is null and root_account is null and client is not distinct from inet_client_addr());

@@ -73,7 +73,11 @@ def _run(work: Callable[[], None]) -> None:
     except (SettingsError, ArchiveRefused, TablesInUse) as error:
         exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:
-        exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
+        exit_with(
+            ExitCode.SERVER_UNAVAILABLE,
+            f"PostgreSQL failed: {str(error).strip()}; the months listed above are done. Check the server and the login"
+            " in DATABASE_URL, then run this again",
+        )
     except psycopg.Error as error:
         exit_with(
             ExitCode.USAGE,

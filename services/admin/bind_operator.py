@@ -35,9 +35,16 @@ def bind_operator_command(
     except (SettingsError, BindingRefused) as error:
         exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:
-        exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
+        exit_with(
+            ExitCode.SERVER_UNAVAILABLE,
+            f"PostgreSQL failed: {str(error).strip()}. Check the server and the login in DATABASE_URL, then run this"
+            " again",
+        )
     except psycopg.Error as error:
-        exit_with(ExitCode.USAGE, f"PostgreSQL refused; nothing was changed: {error.diag.message_primary}")
+        exit_with(
+            ExitCode.USAGE,
+            f"PostgreSQL refused: {error.diag.message_primary}; nothing was changed. Run this as the database's owner",
+        )
     if root_account is not None:
         typer.echo(f"{login} sees root account {root_account} only")
     elif bound_to is None:

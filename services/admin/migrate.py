@@ -32,7 +32,11 @@ def migrate_command(
     except (SettingsError, LogExists, MigrationRuns, ShardCountMismatch, TablesInUse, WrongEncoding) as error:
         exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:
-        exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
+        exit_with(
+            ExitCode.SERVER_UNAVAILABLE,
+            f"PostgreSQL failed: {str(error).strip()}. Check the server and the login in DATABASE_URL, then run this"
+            " again",
+        )
     except psycopg.Error as error:
         exit_with(
             ExitCode.USAGE,

@@ -48,7 +48,14 @@ def new_installation_command(
     except SettingsError as error:
         exit_with(ExitCode.USAGE, str(error))
     except psycopg.OperationalError as error:
-        exit_with(ExitCode.SERVER_UNAVAILABLE, f"PostgreSQL does not answer: {str(error).strip()}")
+        exit_with(
+            ExitCode.SERVER_UNAVAILABLE,
+            f"PostgreSQL failed: {str(error).strip()}. Check the server and the login in DATABASE_URL, then run this"
+            " again",
+        )
     except psycopg.Error as error:
-        exit_with(ExitCode.USAGE, f"PostgreSQL refused; nothing was changed: {error.diag.message_primary}")
+        exit_with(
+            ExitCode.USAGE,
+            f"PostgreSQL refused: {error.diag.message_primary}; nothing was changed. Run this as the database's owner",
+        )
     typer.echo(f"the installation was {row and row[0]} and is now {new_id}")

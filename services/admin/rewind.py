@@ -72,3 +72,4 @@ def rewind_command(
         done_count = sum(result.progress.sequences[output])
         replay_count = sum(result.progress.replays.get(output, result.progress.sequences[output])) - done_count
         typer.echo(f"{output}: the relay continues after {done_count} records and replays {max(replay_count, 0)}")
+    typer.echo("start the relays; when they have caught up, run moderated-grading verify")

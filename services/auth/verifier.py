@@ -90,11 +90,11 @@ class Claims:
     def check_opens_canvas_api(self) -> None:
         """Raise InvalidToken for a token that was not issued for a user's requests."""
         if self.command_sha256 is not None or REQUEST_SCOPE in self.scopes:
-            raise InvalidToken("not_allowed", "the token is one of a command: send the user's own")
+            raise InvalidToken("not_allowed", "this token belongs to a command: send the user's own token")
         if FACTS_SCOPE in self.scopes:
             raise InvalidToken("not_allowed", f"a token with scope {FACTS_SCOPE} speaks for no user")
         if self.scopes and self.scopes <= OPERATOR_SCOPES:
-            raise InvalidToken("not_allowed", "the token is one of an operator: send the user's own")
+            raise InvalidToken("not_allowed", "this token belongs to an operator: send the user's own token")
 
 
 def digest_command(value: bytes) -> str:
@@ -222,11 +222,11 @@ def _parse_claims(payload: dict[str, Any], live_events_shard: int | None, rules:
         raise InvalidToken("wrong_claims", "exp is required, and exp, nbf and iat are seconds since 1970")
     digest = payload.get("command_sha256")
     if not (digest is None or isinstance(digest, str)):
-        raise InvalidToken("wrong_claims", "command_sha256 must be a text")
+        raise InvalidToken("wrong_claims", "command_sha256 must be a string")
     scope = payload.get("scope", "")
     scopes = scope.split() if isinstance(scope, str) else scope
     if not (isinstance(scopes, list) and all(isinstance(part, str) for part in scopes)):
-        raise InvalidToken("wrong_claims", "scope must be a text of words, or a list of words")
+        raise InvalidToken("wrong_claims", "scope must be a string of scopes separated by spaces, or a list of strings")
     return Claims(
         user_id,
         root_account_id,

@@ -53,7 +53,7 @@ _COMMAND_TYPE = re.compile(r"[a-z_]{1,64}")
 class InvalidCommand:
     """An invalid command with a readable command id, so that it gets a verdict; unreadable ids are None."""
 
-    # Nothing is done in its name.
+    # An invalid command acts for no user.
     actor_id: ClassVar[None] = None
     command_id: str
     type: str | None

@@ -29,7 +29,7 @@ CANCEL = "select pg_cancel_backend(%s)"
 
 
 class _Watch(threading.Thread):
-    """``given_up_for``: the transactions because of which the change was cancelled, None as long as it was not."""
+    """``given_up_for``: the transactions for which the change was cancelled; None if it was not."""
 
     def __init__(self, find_process: Callable[[], int | None], name: str, url: str, wait_seconds: float) -> None:
         super().__init__(name="watch of a change", daemon=True)
@@ -43,7 +43,9 @@ class _Watch(threading.Thread):
                 with psycopg.connect(self._url, autocommit=True) as connection:
                     self._watch(connection)
             except psycopg.Error as error:
-                LOGGER.warning("%s is not watched for now: %s", self._name, type(error).__name__)
+                LOGGER.warning(
+                    "lost the connection that monitors %s, reconnecting: %s", self._name, type(error).__name__
+                )
                 self.ended.wait(RECONNECT_SECONDS)
 
     def _watch(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
@@ -53,7 +55,7 @@ class _Watch(threading.Thread):
             process, now = self._find_process(), time.monotonic()
             row = None if process is None else connection.execute(BLOCKERS, (process,)).fetchone()
             if row is None or row[0] is None:
-                # It works again: only waiting is limited.
+                # The build is running: only the time that it is blocked is limited.
                 blocked_since = None
                 continue
             blocked_since = now if blocked_since is None else blocked_since

@@ -114,7 +114,7 @@ def _wait_for_other_runs(connection: psycopg.Connection, wait_seconds: float) ->
 
 
 def _apply_missing(url: str, shard_count: int | None, folder: Path, wait_seconds: float) -> int:
-    """Apply each missing migration, in a transaction that waits for locks only briefly, or as it says itself."""
+    """Apply each missing migration in a transaction with a short lock timeout, or outside it if it asks for that."""
     settings = {} if shard_count is None else {"moderation.shards": str(shard_count)}
     with _opened_backend(url, settings) as backend:
         backend.init_database()

@@ -55,7 +55,7 @@ class LeaseSession:
 
     @property
     def has_other_login(self) -> bool:
-        """Whether it belongs to a relay, because only relays are members, whose activity this login may not see."""
+        """Whether a relay with another login holds it: only relays are members, and its activity is hidden."""
         return self.is_member and self.last_used_at is None
 
 

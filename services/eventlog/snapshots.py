@@ -84,7 +84,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class RestoredState:
-    """A state that was read from a snapshot; ``large_event_bytes``: characters of the large events of which it is."""
+    """A state that was read from a snapshot. ``large_event_bytes``: the characters of its large events."""
 
     assignment: Assignment
     large_event_bytes: int
@@ -191,7 +191,7 @@ def form_id() -> bytes:
     for package in CODE:
         sources = list(_list_sources(importlib.resources.files(package), package))
         if not sources:
-            # Installed without sources: nothing tells this code from another, so each process reads only its own.
+            # Installed without sources: this code cannot be identified, so each process uses only its own snapshots.
             return secrets.token_bytes(digest.digest_size)
         for path, source in sources:
             content = source.read_bytes()

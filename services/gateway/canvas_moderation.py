@@ -84,7 +84,7 @@ async def select(
     assignment_id: str,
     provisional_grade_id: str,
 ) -> Response:
-    """Choose a student's provisional grade."""
+    """Select a student's provisional grade."""
     reject_unknown_parameters(await parse_params(request), NO_PARAMETERS)
     assignment_key, _ = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     parsed_grade_id = parse_path_id(provisional_grade_id)
@@ -100,7 +100,7 @@ async def select(
 async def publish(
     request: Request, dependencies: GatewayDependencies, caller: AuthenticatedCaller, course_id: str, assignment_id: str
 ) -> Response:
-    """Publish the chosen grades, all or none; with ``plan_digest`` only if the plan is unchanged."""
+    """Publish the selected grades, all or none; with ``plan_digest`` only if the plan is unchanged."""
     params = await parse_params(request)
     reject_unknown_parameters(params, {"plan_digest": None})
     plan_digest = get_text(params, "plan_digest", "plan_digest")

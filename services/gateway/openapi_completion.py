@@ -16,8 +16,8 @@ OWN_MODERATION, OWN_READS, HEALTH = "Plan, agree, schedule, revise", "Verdicts, 
 _TAGS = {
     CANVAS_MODERATION: "Canvas's own paths. A Canvas client changes its base URL.",
     OWN_MODERATION: "What Canvas does not have, for those who moderate.",
-    CANVAS_READS: "What Canvas clients ask first, from the facts that the LMS sent.",
-    OWN_READS: "What became of a command, and what an assignment was at any version or time.",
+    CANVAS_READS: "What Canvas clients request first, answered from the facts that the LMS sent.",
+    OWN_READS: "The verdict of a command, and the state of an assignment at any version or time.",
     HEALTH: "For load balancers, orchestrators and Prometheus.",
 }
 _OWN_READS = frozenset({"commands/{command_id}", "state", "events", "agreement"})

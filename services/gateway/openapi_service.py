@@ -34,7 +34,7 @@ _PUBLICATION_FIELDS: dict[str, Document] = {
     }
 }
 PUBLISH = write_operation(
-    errors.Message, "The chosen grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
+    errors.Message, "The selected grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
 )
 PUBLISH["responses"][409] = {"model": errors.Message, "description": "The plan has changed since"}
 PLAN_PUBLICATION = write_operation(PublicationPlan[values.Id], "What a publication by the caller would do", {})

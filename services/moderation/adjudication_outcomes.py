@@ -90,9 +90,9 @@ def _is_decided_by_hand(student_id: int, course: Course, assignment: Assignment)
 
 
 def is_stale(student_id: int, course: Course, assignment: Assignment) -> bool:
-    """Return whether the basis of an adjudicated selection has changed since; without a policy nothing is stale.
+    """Return whether the basis of an adjudicated selection has changed since.
 
-    Nor is anything of an excused student, whom another adjudication would leave as they are.
+    Always False without a policy, and for an excused student: another adjudication would not change the selection.
     """
     policy = assignment.adjudication
     if policy is None or not assignment.is_selected_by_adjudication(student_id):

@@ -147,7 +147,7 @@ def _apply_adjudication(assignment: Assignment, event: ProvisionalGradeAdjudicat
     basis = build_basis(event.policy, marks, grading)
     last = assignment.adjudications.get(event.student_id)
     if event.outcome == "kept" and last is not None:
-        # A selection that is kept rests on what it was made of.
+        # A kept selection keeps the basis of the adjudication that made it.
         basis = last.basis
     assignment.adjudications[event.student_id] = Adjudication(
         event.outcome,

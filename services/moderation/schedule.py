@@ -100,7 +100,7 @@ def schedule_document(course: Course, assignment: Assignment, refused_with: str 
 
 def find_refusal_now(plan_digest: str | None, user_id: int, course: Course, assignment: Assignment) -> str | None:
     """Return the reason for which the publication of a schedule would be refused now; None if it would publish."""
-    # decide() does not find a deleted assignment, before it asks anything else.
+    # As in decide(): a deleted assignment is not found, whatever else is wrong.
     checked = NOT_FOUND if assignment.deleted else check_publication(plan_digest, user_id, course, assignment)
     return checked.reason if isinstance(checked, Rejected) else None
 

@@ -122,7 +122,7 @@ class Lane:
         except INFRASTRUCTURE_ERRORS as error:
             pause = RETRY_SECONDS[min(self._consecutive_failures, len(RETRY_SECONDS) - 1)]
             self._set_problem(describe_error(error))
-            LOGGER.warning("%s; again in %s s", self.problem, pause, extra={"lane": self.lane})
+            LOGGER.warning("%s; retrying in %s s", self.problem, pause, extra={"lane": self.lane})
             self._step_back(pause)
         except asyncio.CancelledError:
             if not self._is_abandoned:
@@ -163,7 +163,7 @@ class Lane:
             self.health.heartbeat(self.name, START_SECONDS_MAX + HEARTBEAT_SECONDS_MAX)
             try:
                 builder = await self._take_over(publisher, history)
-                LOGGER.info("relaying", extra={"lane": self.lane})
+                LOGGER.info("publishing has started", extra={"lane": self.lane})
                 self._set_problem(None)
                 await self._relay_transactions(builder, publisher, history, connection)
                 self._has_producer_failed = False

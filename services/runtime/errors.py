@@ -25,8 +25,8 @@ POSTGRES_CLIENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg
 # aiokafka: a producer that is fenced between two sends raises IllegalOperation, a consumer that is closed while it
 # fetches raises ConsumerStoppedError. Neither is a KafkaError.
 KAFKA_CLIENT_ERRORS = (KafkaError, IllegalOperation, ConsumerStoppedError)
-# TimeoutError is an OSError.
 FENCED_ERRORS = (ProducerFenced, InvalidProducerEpoch)
+# TimeoutError is an OSError.
 POSTGRES_ERRORS = (*POSTGRES_CLIENT_ERRORS, OSError)
 KAFKA_ERRORS = (*KAFKA_CLIENT_ERRORS, OSError)
 INFRASTRUCTURE_ERRORS = (*POSTGRES_CLIENT_ERRORS, *KAFKA_CLIENT_ERRORS, OSError)
@@ -66,7 +66,9 @@ def _describe_kafka_client_error(error: BaseException) -> str:
     if isinstance(error, FENCED_ERRORS):
         return f"Kafka fenced this producer: another one started with its transactional id ({name})"
     if isinstance(error, IllegalOperation) or (isinstance(error, BrokerResponseError) and not error.retriable):
-        return f"Kafka refuses: {name}"
+        is_denied = name.endswith("AuthorizationFailedError")
+        remedy = ": grant this process's user its permissions with deploy/grant-acls" if is_denied else ""
+        return f"Kafka refuses: {name}{remedy}"
     is_explained = isinstance(error, KafkaTimeoutError) and error.args
     return f"Kafka does not answer: {error.args[0] if is_explained else name}"
 
@@ -77,10 +79,11 @@ def _describe_postgres_client_error(error: BaseException) -> str:
         return f"the log's schema is not the one this version needs ({name}): run moderated-grading admin migrate"
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return (
-            f"PostgreSQL refuses ({name}): grant moderation_writer, moderation_reader and moderation_operator to"
-            " DATABASE_URL's user or, if it is bound to one root account, take another one for what is outside of it"
+            f"PostgreSQL refuses ({name}): grant DATABASE_URL's user the role of this process (moderation_writer,"
+            " moderation_reader or moderation_operator); a user that is bound to one root account cannot do this: set"
+            " DATABASE_URL to another user"
         )
     sqlstate = getattr(error, "sqlstate", None)
     if isinstance(error, asyncpg.PostgresError) and sqlstate and sqlstate[:2] not in _AWAY_SQLSTATE_CLASSES:
-        return f"PostgreSQL cannot do it at present: {name}"
+        return f"PostgreSQL failed: {name}. Its log states the reason"
     return f"PostgreSQL does not answer: {name}"

@@ -162,7 +162,7 @@ class Scheduler:
             sent_at = result.sent.get(schedule.command_id)
             sent_before = self._attempts.get(schedule.command_id, (0, 0.0))[0]
             if sent_at is None:
-                # What hangs must not delay what becomes due in the meantime at each attempt.
+                # Back off, so that a command that hangs does not delay newly due ones at each attempt.
                 self._attempts[schedule.command_id] = sent_before, time.monotonic() + RETRY_SECONDS[-1]
                 continue
             pause = RESEND_SECONDS[min(sent_before, len(RESEND_SECONDS) - 1)]

@@ -31,7 +31,7 @@ CALLBACK_PATH = "/sign-in/openid/callback"
 SIGN_IN_SECONDS_MAX = 600
 PROVIDER_SECONDS_MAX = 5
 DISCOVERY_RETRY_SECONDS = 10
-"""How long a provider whose discovery document could not be read is not asked again, whatever requests come."""
+"""The pause before a failed read of the discovery document is repeated, however many requests arrive."""
 _ERROR_CODE = re.compile("[a-z_]{1,60}")
 
 

@@ -20,7 +20,7 @@ ERRORS_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class PolicyForm:
-    """The fields as texts, and the policy that they mean; ``problem``: why they mean none."""
+    """The fields as texts, and the policy that they describe; ``problem``: why they describe none."""
 
     fields: Mapping[str, str]
     policy: AdjudicationPolicy | None

@@ -32,16 +32,18 @@ def describe_policy(policy: Mapping[str, Any]) -> str:
     if policy["within_points"] is not None:
         conditions.append(f"at most {policy['within_points']} points apart")
     if policy["within_percent"] is not None:
-        conditions.append(f"at most {policy['within_percent']} % of the points apart")
+        conditions.append(f"at most {policy['within_percent']} % of the points possible apart")
     if policy["boundaries"] == "grading_scheme":
         conditions.append("in one class of the grading scheme")
     elif policy["boundaries"] is not None:
         conditions.append(f"in one class of the boundaries {', '.join(policy['boundaries'])} %")
-    agree = " and ".join(conditions) or "whatever their distance"
+    rounding = f"rounded to {policy['rounding']['step']} ({policy['rounding']['mode'].replace('_', ' ')})"
+    if not conditions:
+        return f"{policy['marks']} marks: {RESULTS[policy['result']]} counts, {rounding}"
+    agree = " and ".join(conditions)
     otherwise = "a moderator decides"
     if policy["third"] is not None:
         otherwise = f"a third mark is needed, and {THIRD_RESULTS[policy['third']]} counts"
-    rounding = f"rounded to {policy['rounding']['step']} ({policy['rounding']['mode'].replace('_', ' ')})"
     return f"{policy['marks']} marks, {agree}: {RESULTS[policy['result']]} counts, {rounding}; otherwise {otherwise}"
 
 

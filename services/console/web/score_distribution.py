@@ -12,7 +12,7 @@ BAR_WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class ScoreBin:
-    """Counts of scores; the bars' lengths are parts of BAR_WIDTH, which the largest count of scores has."""
+    """Counts of scores, with bar lengths relative to the largest count, whose bar is BAR_WIDTH long."""
 
     label: str
     now: int

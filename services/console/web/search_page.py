@@ -35,9 +35,10 @@ TOO_LONG = "The log is too large to search for {what} by id. {remedy}."
 BUSY = "Another search is reading the log for {what}. Search again in a few seconds."
 NOT_FOUND = "Nothing that you may see has this id"
 NO_ID = (
-    "This is no id: ids are numbers, UUIDs, or a shard and number such as 2-17. As a correlation id, no command has it"
+    "This is not an id: ids are numbers, UUIDs, or a shard and number such as 2-17."
+    " No command has it as its correlation id"
 )
-SINCE = "{problem}. Of correlation ids only those of commands decided since {since} were searched"
+SINCE = "{problem}. Correlation ids were searched only in commands decided since {since}"
 MORE_COMMANDS = f"Only the newest {ROWS_MAX} are listed."
 MORE = f"Only the newest {ROWS_MAX} are listed: Assignments lists all of a course, if you filter it by this id."
 _CORRELATION_ID = re.compile(NO_CONTROL_PATTERN[1:-1])

@@ -35,7 +35,7 @@ from services.runtime.http_limits import address_key
 # Browsers limit a cookie with its name and attributes to 4,096 characters.
 COOKIE_CHARACTERS_MAX = 3_800
 BACKGROUND_PATHS = ("/live", "/session")
-"""How the paths of requests end that a page sends by itself."""
+"""Suffixes of the paths that a page requests in the background."""
 
 
 class Sessions:
@@ -137,7 +137,7 @@ class Sessions:
         claims.check_times(time.time())
         self.tokens.check_not_ended(token)
         if claims.command_sha256 is not None:
-            raise InvalidToken("not_allowed", "the token is one of a command: send the user's own")
+            raise InvalidToken("not_allowed", "this token belongs to a command: send the user's own token")
         if resolve_role(claims.scopes) is None:
             raise InvalidToken("not_allowed", f"the token has none of the scopes {', '.join(SCOPES)}")
         return claims

@@ -42,7 +42,8 @@ async def test_migrate_names_a_server_that_is_away(cli: CommandLine) -> None:
     result = await cli.run_in_process("admin", "migrate", DATABASE_URL="postgresql://user:secret@127.0.0.1:1/log")
 
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith("PostgreSQL does not answer: ")
+    assert result.stderr.startswith("PostgreSQL failed: ")
+    assert result.stderr.endswith("Check the server and the login in DATABASE_URL, then run this again\n")
     assert "secret" not in result.stderr
 
 

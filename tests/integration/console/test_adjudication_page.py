@@ -54,7 +54,7 @@ async def test_another_policy_shows_what_it_would_change_and_changes_nothing(con
     assert re.search(r"6 to 7 0 1 .* 9 to 10 0 1 no score 2 0", distribution)
     assert (await world.moderate("plan_publication", {}))["stream_version"] == version
     broken = await world.request("GET", WHAT_IF.replace("marks=2", "marks=1"))
-    assert "This is no policy: marks:" in to_text(broken)
+    assert "This policy is invalid: marks:" in to_text(broken)
 
 
 async def test_moderator_sets_the_tried_policy_and_adjudicates_by_it(console: ConsoleClient) -> None:

@@ -53,14 +53,14 @@ async def test_commands_are_found_by_a_correlation_id_of_any_form_in_the_own_acc
     async with open_pages(router, pool, sign_in(2)) as pages:
         answer = await pages.get("/search", params={"q": correlation_id})
     assert answer.status_code == 404
-    assert "Nothing that you may see has this id" in to_text(answer) or "This is no id" in to_text(answer)
+    assert "Nothing that you may see has this id" in to_text(answer) or "This is not an id" in to_text(answer)
 
 
 async def test_text_that_no_command_has_is_answered_on_the_page(pool: Pool) -> None:
     async with open_pages(router, pool, sign_in(1)) as pages:
         for text, expected in (
-            ("Zadie Quill", "This is no id"),
-            ("a\0b", "This is no id"),
+            ("Zadie Quill", "This is not an id"),
+            ("a\0b", "This is not an id"),
             ("7", "Nothing that you may"),
         ):
             answer = await pages.get("/search", params={"q": text})

@@ -59,7 +59,7 @@ async def test_replay_resumes_without_duplicates_after_the_console_is_killed(
             "select command_id::text from verdict where body->>'course_id' = $1 order by number",
             assignment_fields["course_id"],
         )
-    emitted = re.search(r"\D(\d+) records? emitted by this process", page)
+    emitted = re.search(r"\D(\d+) records? published by this process", page)
     assert emitted is not None
     assert 0 < int(emitted[1]) < len(rows) == STUDENTS + 3
     assert await read_command_ids(console, target) == [row[0] for row in rows]

@@ -69,9 +69,9 @@ async def test_search_answers_other_input_on_its_page_and_shows_only_the_own_acc
     console: ConsoleClient, graded: Json
 ) -> None:
     for text, expected in (
-        ("Zadie Quill", "This is no id"),
-        ("-1", "This is no id"),
-        ("9" * 25, "This is no id"),
+        ("Zadie Quill", "This is not an id"),
+        ("-1", "This is not an id"),
+        ("9" * 25, "This is not an id"),
         (str(uuid.uuid4()), "Nothing that you may see has this id"),
         ("987654321987", "Nothing that you may see has this id"),
         ("9999-1", "Nothing that you may see has this id"),

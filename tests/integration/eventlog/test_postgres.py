@@ -74,4 +74,4 @@ async def test_login_without_the_role_is_refused_by_postgresql(database_url: str
     finally:
         await administrator.execute(f"drop role {login}")
         await administrator.close()
-    assert "grant moderation_writer" in describe_error(refused.value)
+    assert "grant DATABASE_URL's user the role of this process" in describe_error(refused.value)

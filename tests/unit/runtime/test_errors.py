@@ -82,7 +82,11 @@ def test_bugs_do_not_count_as_infrastructure(kind: type[Exception]) -> None:
             "Kafka does not answer: a transaction took longer than 20 s",
         ),
         (KafkaTimeoutError(), "Kafka does not answer: KafkaTimeoutError"),
-        (TopicAuthorizationFailedError("moderation.verdicts"), "Kafka refuses: TopicAuthorizationFailedError"),
+        (
+            TopicAuthorizationFailedError("moderation.verdicts"),
+            "Kafka refuses: TopicAuthorizationFailedError: grant this process's user its permissions with"
+            " deploy/grant-acls",
+        ),
         (MessageSizeTooLargeError(), "Kafka refuses: MessageSizeTooLargeError"),
         (IllegalOperation("not in transaction"), "Kafka refuses: IllegalOperation"),
         (
@@ -95,8 +99,8 @@ def test_bugs_do_not_count_as_infrastructure(kind: type[Exception]) -> None:
             asyncpg.TargetServerAttributeNotMatched("no primary"),
             "PostgreSQL does not answer: TargetServerAttributeNotMatched",
         ),
-        (asyncpg.DiskFullError("no space"), "PostgreSQL cannot do it at present: DiskFullError"),
-        (asyncpg.LockNotAvailableError("lock"), "PostgreSQL cannot do it at present: LockNotAvailableError"),
+        (asyncpg.DiskFullError("no space"), "PostgreSQL failed: DiskFullError. Its log states the reason"),
+        (asyncpg.LockNotAvailableError("lock"), "PostgreSQL failed: LockNotAvailableError. Its log states the reason"),
         (ConnectionRefusedError(111, "10.0.0.2"), "PostgreSQL does not answer: ConnectionRefusedError"),
         (ServerSilent("Kafka at b:9092 has not answered for 30 s"), "Kafka at b:9092 has not answered for 30 s"),
     ],

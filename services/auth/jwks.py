@@ -91,8 +91,9 @@ class JwkSet:
     """The keys as they were last read. ``generation`` grows with each change.
 
     A file is reloaded when it changes, a URL every CACHE_SECONDS, so a removed key is refused after that time at the
-    latest. An unknown key id reloads a URL at once, at most every UNKNOWN_KID_REFETCH_SECONDS. While the set cannot be
-    read, the known keys stay in use for ``age_seconds_max``; after that every token is refused until it can be read.
+    latest. An unknown key id reloads a URL at once, at most every UNKNOWN_KID_REFETCH_SECONDS, and waits for a read in
+    progress: it may bring the key. While the set cannot be read, the known keys stay in use for ``age_seconds_max``;
+    after that every token is refused until it can be read.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class JwkSet:
         self._document = b""
         self._file_stamp: tuple[int, int, int] | None = None
         self._checked_at = self._refetched_at = self._confirmed_at = float("-inf")
-        self._read_lock = asyncio.Lock()
+        # The last reload. A task of its own, so that a caller who is cancelled does not end it for the others.
+        self._reload_task: asyncio.Task[None] | None = None
         self._problem: str | None = None
 
     def keys_for(self, kid: str | None) -> list[PyJWK]:
@@ -122,22 +124,24 @@ class JwkSet:
 
     async def load(self) -> None:
         """Read the set for the first time. Raises JwksError."""
-        async with self._read_lock:
-            await self._read()
+        await self._read()
 
     async def refresh(self, kids: Iterable[str | None] = ()) -> None:
-        """Reload the set if that is due; ``kids``: the key ids to be looked up next. Never raises."""
-        if not self._is_due(kids) or self._read_lock.locked():
-            return
-        async with self._read_lock:
-            try:
-                await self._read()
-                self._problem = None
-            except JwksError as error:
-                if str(error) != self._problem:
-                    LOGGER.warning("the JWK set was not reloaded, the known keys stay in use: %s", error)
-                self._problem = str(error)
-                self._expire()
+        """Reload the set if that is due; ``kids``: the key ids to be looked up next. Never raises.
+
+        Known key ids do not wait for a read that another caller began. Unknown ones wait for two at most: one in
+        progress, and one begun after it, which settles whether the set has the key.
+        """
+        wanted = frozenset(kids)
+        for _ in range(2):
+            if self._reload_task is None or self._reload_task.done():
+                if self._is_due(wanted):
+                    self._reload_task = asyncio.create_task(self._reload())
+                    await asyncio.shield(self._reload_task)
+                return
+            if not self._has_unknown(wanted):
+                return
+            await asyncio.shield(self._reload_task)
 
     async def keep_current(self) -> None:
         """Reload the set whenever that is due, until cancelled."""
@@ -145,13 +149,27 @@ class JwkSet:
             await self.refresh()
             await asyncio.sleep(FILE_CHECK_SECONDS)
 
+    async def _reload(self) -> None:
+        try:
+            await self._read()
+            self._problem = None
+        except JwksError as error:
+            if str(error) != self._problem:
+                LOGGER.warning("the JWK set was not reloaded, the known keys stay in use: %s", error)
+            self._problem = str(error)
+            self._expire()
+
     def _expire(self) -> None:
         if self.by_id and self.age() > self.age_seconds_max:
             LOGGER.error("the JWK set could not be read for %d s: all tokens are refused", self.age_seconds_max)
             self.by_id, self._document = {}, b""
             self.generation += 1
 
+    def _has_unknown(self, kids: Iterable[str | None]) -> bool:
+        return any(kid is not None and kid not in self.by_id for kid in kids)
+
     def _is_due(self, kids: Iterable[str | None]) -> bool:
+        """Return whether a read must begin now; the caller begins it before anyone else asks."""
         now = self.clock()
         if self._is_file:
             if now - self._checked_at < FILE_CHECK_SECONDS:
@@ -163,8 +181,7 @@ class JwkSet:
             return False
         if now - self._checked_at > CACHE_SECONDS:
             return True
-        unknown = any(kid is not None and kid not in self.by_id for kid in kids)
-        if unknown and now - self._refetched_at >= UNKNOWN_KID_REFETCH_SECONDS:
+        if self._has_unknown(kids) and now - self._refetched_at >= UNKNOWN_KID_REFETCH_SECONDS:
             self._refetched_at = now
             return True
         return False

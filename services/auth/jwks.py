@@ -5,6 +5,7 @@ the size of the set, nor the total time of a request, nor the age of keys that i
 """
 
 import asyncio
+import http.client
 import json
 import logging
 import os
@@ -69,6 +70,7 @@ def _parse_usable_key(entry: Any) -> PyJWK | None:
         algorithm is None
         or stated_algorithm != algorithm
         or entry.get("use", "sig") != "sig"
+        or not isinstance(operations, list | str)
         or "verify" not in operations
     ):
         return None
@@ -227,11 +229,14 @@ def _fetch(url: str) -> bytes:
     """Fetch within FETCH_SECONDS_MAX in total: urllib's timeout applies to each read of the socket."""
     deadline, document = time.monotonic() + FETCH_SECONDS_MAX, b""
     opener = urllib.request.build_opener(_NoRedirects)
-    with opener.open(url, timeout=FETCH_SECONDS_MAX) as response:
-        while chunk := response.read1(READ_BYTES):
-            document = _check_size(document + chunk)
-            if time.monotonic() > deadline:
-                raise TimeoutError
+    try:
+        with opener.open(url, timeout=FETCH_SECONDS_MAX) as response:
+            while chunk := response.read1(READ_BYTES):
+                document = _check_size(document + chunk)
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+    except http.client.HTTPException as error:
+        raise ValueError(f"the response is not complete HTTP ({type(error).__name__})") from None
     return document
 
 

@@ -50,6 +50,7 @@ def test_jwk_set_keeps_only_usable_verification_keys() -> None:
         {**to_public_jwk(generate_key()), "alg": "HS256"},
         {**generate_key(), "kid": "private"},
         {"kty": ["RSA"], "kid": "odd"}, {"kty": "RSA"}, "no key", None,
+        *({**to_public_jwk(generate_key()), "key_ops": operations} for operations in (["sign"], 5, None)),
     ]  # fmt: skip
     good = to_public_jwk(generate_key())
     assert list(parse_jwks(json.dumps({"keys": [*unusable, good]}).encode())) == [good["kid"]]
@@ -125,9 +126,13 @@ class _JwksHandler(http.server.BaseHTTPRequestHandler):
     request_count = 0
     redirect_to = ""
     drip_seconds = 0.0
+    is_http = True
 
     def do_GET(self) -> None:
         type(self).request_count += 1
+        if not self.is_http:
+            self.wfile.write(b"+OK this is another protocol\r\n")
+            return
         self.send_response(302 if self.redirect_to else 200)
         if self.redirect_to:
             self.send_header("location", self.redirect_to)
@@ -207,6 +212,16 @@ async def test_slow_jwks_response_is_aborted_at_the_deadline(
     page.drip_seconds, page.body = 0.05, b"[" * 1_000
     with pytest.raises(JwksError, match="not read within"):
         await asyncio.wait_for(JwkSet(url).load(), 10)
+
+
+async def test_response_that_is_not_http_keeps_the_known_keys(jwks_server: tuple[str, type[_JwksHandler]]) -> None:
+    url, page = jwks_server
+    page.body = json.dumps({"keys": [OLD_KEY]}).encode()
+    keys = JwkSet(url)
+    await keys.load()
+    page.is_http = False
+    await keys.refresh(["unknown"])
+    assert (page.request_count, list(keys.by_id)) == (2, ["old"])
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ class Outlook:
             waiting += [schedule for schedule in page if schedule.seconds_left > 0]
             decided = await find_decided(connection, passed) if passed else {}
             overdue += [schedule for schedule in passed if schedule.command_id not in decided]
-            refused += sum(schedule.command_id in decided for schedule in passed)
+            # One that was published after the page was read is in neither count: it is no longer in force.
+            refused += sum(decided.get(schedule.command_id) is not None for schedule in passed)
         by_state = {"waiting": len(waiting), "overdue": len(overdue), "refused": refused}
         for state, count in by_state.items():
             self._metrics.schedules.labels(state).set(count)

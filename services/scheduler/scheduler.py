@@ -62,7 +62,7 @@ class Scheduler:
         self._connection: HeartbeatConnection | None = None
         self._asked: Server = "postgresql"
         # By command id: how often it was sent, and when it may be sent again, by the monotonic clock; never after it
-        # was refused.
+        # was decided.
         self._attempts: dict[str, tuple[int, float]] = {}
         self._pending_seconds = 0.0
         self._full_scan_at = -math.inf
@@ -140,7 +140,7 @@ class Scheduler:
         return attempt is None or time.monotonic() >= attempt[1]
 
     async def _find_undecided(self, schedules: Sequence[Schedule]) -> list[Schedule]:
-        """Leave out schedules whose publication was refused: they are never sent again."""
+        """Leave out schedules whose publication is decided, mostly refused: they are never sent again."""
         if not schedules:
             return []
         assert self._connection is not None

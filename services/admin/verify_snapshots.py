@@ -6,8 +6,9 @@ import typer
 
 from services.config.database import DatabaseSettings
 from services.eventlog.postgres import WRITER, close_quickly, connect
+from services.eventlog.snapshot_code import CodeUnreadable, form_id
 from services.eventlog.snapshot_verification import SnapshotFinding, verify_snapshots
-from services.runtime.command_line import ExitCode, exit_with, run_command
+from services.runtime.command_line import ActionRefused, ExitCode, exit_with, run_command
 
 
 def verify_snapshots_command() -> None:
@@ -17,6 +18,10 @@ def verify_snapshots_command() -> None:
     """
 
     async def work() -> list[SnapshotFinding]:
+        try:
+            form_id()  # First, while the files are those that run.
+        except CodeUnreadable as error:
+            raise ActionRefused(str(error)) from None
         connection = await connect(DatabaseSettings().url(), "verify-snapshots", WRITER)
         try:
             return [finding async for finding in verify_snapshots(connection)]

@@ -21,7 +21,6 @@ from services.commands.state_cache import BYTES_MAX, StateCache
 from services.commands.stream_reading import StreamKey
 from services.eventlog.append_batch import AppendBatch
 from services.eventlog.append_signal import notify_appended
-from services.eventlog.snapshots import form_id
 from services.eventlog.store import EventStore
 from services.moderation.commands import Command
 from services.moderation.decisions import Accepted
@@ -65,8 +64,6 @@ class CommandProcessor:
         self.authorizer = authorizer
         self.live_events_shard = live_events_shard
         self.state_cache = StateCache(cache_bytes_max, snapshot_events)
-        if snapshot_events:
-            form_id()
         # Taken from the sequence, and not yet used by an appended stream.
         self._stream_numbers: list[int] = []
         self._limits = limits or BatchLimits()

@@ -8,8 +8,9 @@ import asyncpg
 
 from services.eventlog.aggregates import apply_assignment_event, new_assignment
 from services.eventlog.encryption_keys import EncryptionKeys
+from services.eventlog.snapshot_code import form_id
 from services.eventlog.snapshot_form import encode_state, take_texts
-from services.eventlog.snapshots import SnapshotDamaged, form_id, read_snapshot
+from services.eventlog.snapshots import SnapshotDamaged, read_snapshot
 from services.eventlog.store import Stream
 from services.eventlog.stored_events import read_events
 from services.moderation.assignment import Assignment
@@ -33,7 +34,12 @@ class SnapshotFinding(NamedTuple):
 
 
 async def verify_snapshots(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[SnapshotFinding]:
-    """Read each snapshot and all events up to its version, and compare the states. Raises POSTGRES_ERRORS."""
+    """Read each snapshot and all events up to its version, and compare the states.
+
+    Raises:
+        CodeUnreadable: nothing tells which snapshots are of this code.
+        POSTGRES_ERRORS: PostgreSQL is away.
+    """
     for row in await connection.fetch(SNAPSHOT_STREAMS):
         stream = Stream(*row)
         # One view of snapshot, keys and events: a person may be erased meanwhile, or the snapshot replaced.

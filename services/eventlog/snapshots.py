@@ -6,15 +6,10 @@ Personal texts are encrypted with the keys that encrypt them in events, so that 
 """
 
 import asyncio
-import functools
 import hashlib
-import importlib.resources
 import logging
-import secrets
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 
 import asyncpg
 import msgspec
@@ -22,6 +17,7 @@ import orjson
 
 from services.eventlog.encryption import UndecryptableData, decrypt, encrypt
 from services.eventlog.encryption_keys import EncryptionKey, EncryptionKeys, Person
+from services.eventlog.snapshot_code import form_id
 from services.eventlog.snapshot_form import Texts, decode_state, encode_state, put_texts, take_texts
 from services.moderation.assignment import Assignment
 
@@ -47,8 +43,6 @@ set version = excluded.version, form = excluded.form, last_event = excluded.last
     texts = excluded.texts, large_event_bytes = excluded.large_event_bytes, checksum = excluded.checksum,
     made_at = excluded.made_at
 """
-CODE = ("services.moderation", "services.eventlog", "schemas")
-"""The packages whose code makes states of rows."""
 # What decoding raises if a state is of another form than this code writes.
 _DECODING_ERRORS = (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError)
 
@@ -178,34 +172,6 @@ async def write_snapshot(
         snapshot.large_event_bytes,
         _checksum(snapshot.stream, snapshot.version, snapshot.state, texts, snapshot.large_event_bytes),
     )
-
-
-@functools.cache
-def form_id() -> bytes:
-    """Return a hash of the code that makes states: any change of it makes older snapshots unusable.
-
-    Call it when a process starts, while its files are those that it runs.
-    """
-    versions = (sys.version, msgspec.__version__, orjson.__version__)
-    digest = hashlib.sha256(" ".join(versions).encode())
-    for package in CODE:
-        sources = list(_list_sources(importlib.resources.files(package), package))
-        if not sources:
-            # Installed without sources: this code cannot be identified, so each process uses only its own snapshots.
-            return secrets.token_bytes(digest.digest_size)
-        for path, source in sources:
-            content = source.read_bytes()
-            digest.update(f"{path} {len(content)} ".encode() + content)
-    return digest.digest()
-
-
-def _list_sources(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        entry_path = f"{path}/{entry.name}"
-        if entry.is_dir():
-            yield from _list_sources(entry, entry_path)
-        elif entry.name.endswith(".py"):
-            yield entry_path, entry
 
 
 def _checksum(stream: int, version: int, state: bytes, texts: bytes, large_event_bytes: int) -> bytes:

@@ -11,6 +11,7 @@ from services.commands.authorization import CommandAuthorizer
 from services.config.handler import HandlerSettings
 from services.eventlog.installation import fetch_installation
 from services.eventlog.postgres import WRITER, connect
+from services.eventlog.snapshot_code import form_id
 from services.handler.app import FRAMEWORK_LOGGER, build_app
 from services.handler.key_expiry import delete_expired_keys
 from services.handler.metrics import HandlerTelemetry
@@ -54,7 +55,14 @@ def build_traces(settings: HandlerSettings) -> "CommandTraces | None":
 
 
 async def main(settings: HandlerSettings) -> None:
-    """Run until SIGTERM or SIGINT; the batch in progress is finished first."""
+    """Run until SIGTERM or SIGINT; the batch in progress is finished first.
+
+    Raises:
+        CodeUnreadable: there are to be snapshots, and the source files cannot be read.
+    """
+    if settings.handler_snapshot_events:
+        # Before anything is waited for: the files may be replaced by those of another version.
+        form_id()
     # FastStream warns at each start that it creates no topics, and repeats our log lines about partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     installation = await wait_for_postgres(functools.partial(fetch_installation, settings.url(), "handler", WRITER))

@@ -33,31 +33,31 @@ async def open_log_session(
     loop_name: str,
 ) -> LogSession:
     """Connect as a writer; each query sends a heartbeat for the loop. Raises POSTGRES_ERRORS."""
+
+    async def give_way_with_heartbeat() -> None:
+        health.heartbeat(loop_name)
+        await give_way()
+
     connection = await _connect(settings)
     try:
         connection.heartbeat = functools.partial(health.heartbeat, loop_name)
         log = EventStore(connection, settings.clock_difference_seconds_max)
         event_store = failpoints.arm(log, "handler.log")
         incarnation = await event_store.current_incarnation(full_topic_name(settings.topic_prefix, "commands"))
+        processor = CommandProcessor(
+            event_store,
+            incarnation,
+            installation.shard_count,
+            authorizer,
+            live_events_shard=settings.live_events_shard,
+            limits=BatchLimits(settings.handler_batch_events, settings.handler_batch_bytes),
+            snapshot_events=settings.handler_snapshot_events,
+            give_way=give_way_with_heartbeat,
+        )
+        return LogSession(connection, processor, PositionTracker(event_store, incarnation))
     except BaseException:
         connection.terminate()
         raise
-
-    async def give_way_with_heartbeat() -> None:
-        health.heartbeat(loop_name)
-        await give_way()
-
-    processor = CommandProcessor(
-        event_store,
-        incarnation,
-        installation.shard_count,
-        authorizer,
-        live_events_shard=settings.live_events_shard,
-        limits=BatchLimits(settings.handler_batch_events, settings.handler_batch_bytes),
-        snapshot_events=settings.handler_snapshot_events,
-        give_way=give_way_with_heartbeat,
-    )
-    return LogSession(connection, processor, PositionTracker(event_store, incarnation))
 
 
 async def read_watermarks(settings: HandlerSettings, partitions: list[int]) -> dict[int, int]:

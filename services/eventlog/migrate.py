@@ -10,7 +10,7 @@ import contextlib
 import importlib.resources
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,12 @@ HOST_AND_PORT = re.compile(r"(?P<host>\[[^]]*\]|[^:]*)(?::(?P<port>\d+))?")
 
 TRY_LOCK = "select pg_try_advisory_lock(hashtextextended('moderation migrations', 0))"
 POLL_SECONDS = 0.5
+# Also limits that the role or database sets. Limits of later versions of PostgreSQL are left out: it refuses the names.
+LIFT_LIMITS = "select set_config(name, '0', false) from pg_settings where name = any(%s)"
+IDLE_LIMITS = ("idle_session_timeout",)
+"""Of sessions that wait for another one of ours: the one with the lock, and yoyo's beside that of a migration."""
+LIMITS = (*IDLE_LIMITS, "statement_timeout", "lock_timeout", "transaction_timeout")
+"""Of the session that builds an index: a build that is tried again starts from the beginning."""
 
 
 class LogExists(Exception):
@@ -68,6 +74,7 @@ def migrate(
     """
     url = to_libpq_url(database_url)
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(LIFT_LIMITS, ([*IDLE_LIMITS],))
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise WrongEncoding(
@@ -125,9 +132,7 @@ def _apply_missing(url: str, shard_count: int | None, folder: Path, wait_seconds
         migration.load()
         name = f"migration {migration.id}"
         if not migration.use_transactions:
-            # Without limits, also those of the role or database: a build that is tried again starts from the beginning.
-            no_limits = {"statement_timeout": "0", "lock_timeout": "0"}
-            with _opened_backend(url, {**settings, **no_limits}) as backend:
+            with _opened_backend(url, settings, LIMITS) as backend:
                 watch_change(partial(backend.apply_one, migration), backend.find_process, name, url, wait_seconds)
             continue
         with _opened_backend(url, {**settings, "lock_timeout": f"{LOCK_SECONDS}s"}) as backend:
@@ -138,10 +143,12 @@ def _apply_missing(url: str, shard_count: int | None, folder: Path, wait_seconds
 class _Backend(PostgresqlPsycopgBackend):
     """Sets ``settings`` for each of its sessions by statements: poolers refuse or drop start-up parameters.
 
-    ``processes``: those of PostgreSQL that its sessions had; a pooler hides them from the client.
+    ``lifted_limits``: timeouts that its sessions do not have, whatever the role or database sets. ``processes``: those
+    of PostgreSQL that its sessions had; a pooler hides them from the client.
     """
 
     settings: Mapping[str, str] = {}
+    lifted_limits: Sequence[str] = ()
     processes: list[int]
 
     @classmethod
@@ -153,18 +160,20 @@ class _Backend(PostgresqlPsycopgBackend):
         row = connection.execute("select pg_backend_pid()").fetchone()
         assert row is not None
         self.processes.append(row[0])
+        connection.execute(LIFT_LIMITS, ([*self.lifted_limits],))
         for name, value in self.settings.items():
             connection.execute("select set_config(%s, %s, false)", (name, value))
         connection.commit()
 
 
 @contextlib.contextmanager
-def _opened_backend(url: str, settings: Mapping[str, str]) -> Iterator[Any]:
+def _opened_backend(url: str, settings: Mapping[str, str], lifted_limits: Sequence[str] = IDLE_LIMITS) -> Iterator[Any]:
     """Open yoyo's connection with settings of its sessions; the first migration reads the number of shards from one."""
     # yoyo itself only parses URLs with one host; it passes this dictionary to psycopg unchanged.
     uri = DatabaseURI("postgresql+psycopg", None, None, None, None, None, {"conninfo": url})
     # yoyo makes further connections of the backend's class.
-    backend: Any = type("Backend", (_Backend,), {"settings": settings, "processes": []})(uri, default_migration_table)
+    members = {"settings": settings, "lifted_limits": lifted_limits, "processes": []}
+    backend: Any = type("Backend", (_Backend,), members)(uri, default_migration_table)
     try:
         yield backend
     finally:

@@ -1,6 +1,7 @@
 """``migrate`` reads every form of DATABASE_URL that the processes read, and fixes id and shards of an installation."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import psycopg
 import pytest
+from psycopg import sql
 
 import schemas
 from deploy.local.paths import free_port
@@ -137,6 +139,68 @@ async def test_index_build_names_what_it_waits_for_and_gives_up_and_the_next_run
         assert await running == 1
         kept, (*_, is_valid) = observer.execute(INDEX_STATES).fetchall()
         assert (kept, is_valid) == (finished, True)
+
+
+ENDED = "select not exists (select from pg_stat_activity where pid = %s)"
+IN_FORCE = "select setting from pg_settings where name = %s"
+BUILD = (
+    "-- transactional: false\n"
+    "drop index concurrently if exists source_reason;\n"
+    "create index concurrently source_reason on source (reason);\n"
+)
+
+
+def limit_sessions(url: str, limit: str, seconds: int) -> None:
+    """Limit all new sessions of the database, or skip the test where PostgreSQL does not have the limit."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute(IN_FORCE, (limit,)).fetchone() is None:
+            pytest.skip(f"PostgreSQL {connection.info.server_version // 10_000} has no {limit}")
+        change = sql.SQL("alter database {} set {} = {}")
+        names = sql.Identifier(connection.info.dbname), sql.Identifier(limit)
+        connection.execute(change.format(*names, sql.Literal(f"{seconds}s")))
+
+
+@pytest.mark.parametrize("limit", ["idle_session_timeout", "transaction_timeout"])
+async def test_index_build_that_waits_longer_than_sessions_of_the_database_may_last_is_finished(
+    database_url: str, tmp_path: Path, limit: str
+) -> None:
+    (tmp_path / "0002_reason.sql").write_text(BUILD)
+    with (
+        psycopg.connect(database_url) as report,
+        psycopg.connect(database_url, autocommit=True) as observer,
+    ):
+        report.execute("insert into source (topic, reason) values ('new', 'of a transaction that stays open')")
+        limit_sessions(database_url, limit, 1)
+        running = asyncio.create_task(asyncio.to_thread(migrate, database_url, folder=tmp_path))
+        await wait_until(lambda: observer.execute(BUILDING).fetchone() == (1,), "the build waits for the report")
+        # It is idle, in a transaction or outside of one, for a shorter time than each session of the migration.
+        with contextlib.closing(psycopg.connect(database_url, autocommit=limit == "idle_session_timeout")) as later:
+            later.execute("select")
+            process = (later.info.backend_pid,)
+            await wait_until(lambda: observer.execute(ENDED, process).fetchone() == (True,), f"{limit} ends a session")
+        assert not running.done()
+        report.rollback()
+
+        assert await running == 1
+        *_, (*_, is_valid) = observer.execute(INDEX_STATES).fetchall()
+
+    assert is_valid
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout", "transaction_timeout", "idle_session_timeout"])
+def test_session_of_a_migration_outside_a_transaction_has_no_limit_of_the_database(
+    database_url: str, tmp_path: Path, limit: str
+) -> None:
+    limit_sessions(database_url, limit, 10)
+    (tmp_path / "0002_limits.sql").write_text(
+        f"-- transactional: false\ncreate table found as select setting from pg_settings where name = '{limit}';\n"
+    )
+
+    assert migrate(database_url, folder=tmp_path) == 1
+
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute(IN_FORCE, (limit,)).fetchone() == ("10000",)
+        assert connection.execute("select setting from found").fetchone() == ("0",)
 
 
 def test_each_migration_outside_a_transaction_builds_one_index_and_drops_first_what_an_interrupted_run_left() -> None:

@@ -33,7 +33,7 @@ POLL_SECONDS = 0.5
 # Also limits that the role or database sets. Limits of later versions of PostgreSQL are left out: it refuses the names.
 LIFT_LIMITS = "select set_config(name, '0', false) from pg_settings where name = any(%s)"
 IDLE_LIMITS = ("idle_session_timeout",)
-"""Of sessions that wait for another one of ours: the one with the lock, and yoyo's beside that of a migration."""
+"""Of sessions that wait for another one of ours: the one with the lock, and yoyo's own during a migration."""
 LIMITS = (*IDLE_LIMITS, "statement_timeout", "lock_timeout", "transaction_timeout")
 """Of the session that builds an index: a build that is tried again starts from the beginning."""
 

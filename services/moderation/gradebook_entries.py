@@ -9,7 +9,8 @@ from services.moderation.assignment import Assignment
 from services.moderation.events import GradePublished, GradeRevised, GradeWithdrawn
 from services.moderation.submission import Comment, Submission
 
-_WORKFLOW_STATE_FIELDS = frozenset({"submitted_at", "attempt", "score", "grade", "graded_at"})
+_GRADED_ATTEMPT_FIELDS = frozenset({"submitted_at", "attempt", "score", "grade", "graded_at"})
+_WORKFLOW_STATE_FIELDS = _GRADED_ATTEMPT_FIELDS | {"excused"}
 
 
 def new_comment(
@@ -35,20 +36,30 @@ def apply_submission_fields(
             assignment.students_by_lms_submission_id[changed_fields["submission_id"]] = student_id
     for name, value in changed_fields.items():
         setattr(submission, name, value)
+    # An excusal alone does not say of which attempt the grade is.
+    if changed_fields.keys() & _GRADED_ATTEMPT_FIELDS:
+        submission.grade_matches_current_submission = _grade_matches_submission(submission, changed_fields)
     if changed_fields.keys() & _WORKFLOW_STATE_FIELDS:
-        is_graded = submission.score is not None or submission.grade is not None
-        matches_submission = _grade_matches_submission(submission, changed_fields, is_graded)
-        submission.grade_matches_current_submission = matches_submission
-        submission.workflow_state = "graded" if is_graded and matches_submission else _ungraded_state(submission)
+        submission.workflow_state = _derive_workflow_state(submission)
 
 
-def _grade_matches_submission(submission: Submission, changed_fields: Mapping[str, Any], is_graded: bool) -> bool:
+def _has_grade(submission: Submission) -> bool:
+    return submission.score is not None or submission.grade is not None
+
+
+def _grade_matches_submission(submission: Submission, changed_fields: Mapping[str, Any]) -> bool:
     """Return whether the grade is of this attempt; one from before a resubmission is kept but does not count for it."""
     if "graded_at" not in changed_fields and ("score" in changed_fields or "grade" in changed_fields):
         return True
     if submission.submitted_at is not None and submission.graded_at is not None:
         return submission.submitted_at <= submission.graded_at
-    return "graded_at" in changed_fields or not is_graded
+    return "graded_at" in changed_fields or not _has_grade(submission)
+
+
+def _derive_workflow_state(submission: Submission) -> str:
+    """Return the state after a fact; an excused submission is graded (Canvas: app/models/submission.rb, graded?)."""
+    counts = _has_grade(submission) and submission.grade_matches_current_submission
+    return "graded" if submission.excused or counts else _ungraded_state(submission)
 
 
 def _ungraded_state(submission: Submission) -> str:

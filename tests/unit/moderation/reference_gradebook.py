@@ -7,12 +7,15 @@ from typing import Any
 
 from tests.unit.moderation.reference_grades import WITH_DEDUCTION, GradingRules, exact
 
-STATE_FIELDS = ("submitted_at", "attempt", "score", "grade", "graded_at")
+WORK_FIELDS = ("submitted_at", "attempt", "score", "grade", "graded_at")
 
 
 @dataclass
 class Entry:
-    """One student's real submission; ``saved_score``: the score before changes of settings."""
+    """One student's real submission.
+
+    ``saved_score``: the score before changes of settings; ``of_this_work``: whether the grade is not of earlier work.
+    """
 
     score: Fraction | None = None
     grade: str | None = None
@@ -27,6 +30,7 @@ class Entry:
     deducted: Fraction | None = None
     saved_score: Fraction | None = None
     published: bool = False
+    of_this_work: bool = True
     state: str = "unsubmitted"
 
     @property
@@ -36,7 +40,7 @@ class Entry:
         return (self.submitted_at is not None or bool(self.attempt)) and bool(self.seconds_late)
 
     def state_fact(self, stated: dict[str, Any]) -> None:
-        """Apply a fact of the LMS; a grade of earlier work does not make the new work graded."""
+        """Apply a fact of the LMS; a grade of earlier work does not make the new work graded, an excusal does."""
         stated = {name: exact(value) if name == "score" else value for name, value in stated.items()}
         if "excused" in stated:
             stated["excused"] = bool(stated["excused"])
@@ -47,16 +51,16 @@ class Entry:
             # A score that followed its word to other points is stated together with the text, and ends the deduction.
             self.deducted = None if "score" in changed or self.saved_score != self.score else self.deducted
             self.saved_score = self.score
-        if changed.isdisjoint(STATE_FIELDS):
-            return
         has_grade = self.score is not None or self.grade is not None
         if "graded_at" not in changed and changed & {"score", "grade"}:
-            of_this_work = True
-        elif self.submitted_at is not None and self.graded_at is not None:
-            of_this_work = self.submitted_at <= self.graded_at
-        else:
-            of_this_work = "graded_at" in changed
-        if has_grade and of_this_work:
+            self.of_this_work = True
+        elif not changed.isdisjoint(WORK_FIELDS):
+            self.of_this_work = "graded_at" in changed
+            if self.submitted_at is not None and self.graded_at is not None:
+                self.of_this_work = self.submitted_at <= self.graded_at
+        elif "excused" not in changed:
+            return
+        if self.excused or (has_grade and self.of_this_work):
             self.state = "graded"
         else:
             self.state = "submitted" if self.submitted_at is not None or self.attempt else "unsubmitted"
@@ -143,7 +147,7 @@ class ReferenceGradebook:
         entry = self.of(student)
         before, was_graded = (entry.score, entry.grade), entry.state == "graded"
         score, text, deducted = entry.published_as(grade, rules, policy)
-        entry.published = True
+        entry.published = entry.of_this_work = True
         entry.score, entry.grade, entry.deducted, entry.saved_score = score, text, deducted, score
         entry.grader_id, entry.graded_at = scorer, at
         if score is not None:
@@ -165,7 +169,7 @@ class ReferenceGradebook:
         before, was_graded, was_excused = (entry.score, entry.grade), entry.state == "graded", entry.excused
         entry.excused = False
         score, text, deducted = (None, None, None) if grade is None else entry.published_as(grade, rules, policy)
-        entry.excused = grade is None
+        entry.excused, entry.of_this_work = grade is None, True
         entry.score, entry.grade, entry.deducted, entry.saved_score = score, text, deducted, score
         entry.grader_id, entry.graded_at = actor, at
         if entry.excused:
@@ -181,6 +185,6 @@ class ReferenceGradebook:
         if before == (None, None) and not entry.excused:
             return []
         entry.score = entry.grade = entry.deducted = entry.saved_score = None
-        entry.excused, entry.grader_id, entry.graded_at = False, actor, at
+        entry.excused, entry.grader_id, entry.graded_at, entry.of_this_work = False, actor, at, True
         entry.state = "submitted" if entry.submitted_at is not None or entry.attempt else "unsubmitted"
         return [entry.told(student, before)]

@@ -20,7 +20,7 @@ from tests.fixtures.in_memory_course import (
     event_names,
     moderated_course,
 )
-from tests.unit.moderation.lms_fact_builders import DAY1, submission_fact
+from tests.unit.moderation.lms_fact_builders import DAY1, DAY2, submission_fact
 
 Grade = commands.RecordProvisionalGrade
 EXCUSE = Grade(student_id=ANN, excuse=True)
@@ -114,6 +114,32 @@ def test_lifting_an_lms_excusal_leaves_the_grade_unchanged() -> None:
     (change,) = told(memory, lifted)
     assert (change["old_score"], change["score"], change["grade"]) == (7, 7, "7")
     assert memory.get_submission(ANN)["score"] == 7
+
+
+def post_and_hide(memory: InMemoryCourse) -> list[tuple[Any, ...]]:
+    """Publish, post and hide Ann's grade; return what each grade_change of posting and hiding says."""
+    memory.publish()
+    posted = memory.expect_accepted(commands.PostGrades(student_ids=(ANN,), posted_at=None))
+    hidden = memory.expect_accepted(commands.HideGrades(student_ids=(ANN,)))
+    changes = [*told(memory, posted), *told(memory, hidden)]
+    return [(change["score"], change["grade"], change["grading_complete"], change["muted"]) for change in changes]
+
+
+def test_excusal_stated_by_the_lms_is_graded_and_is_told_when_it_is_posted() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(submission_fact(ANN, excused=True))
+    assert memory.get_submission(ANN)["workflow_state"] == "graded"
+    assert post_and_hide(memory) == [(None, None, True, False), (None, None, True, True)]
+
+
+def test_lms_that_repeats_a_moderators_excusal_leaves_it_graded() -> None:
+    memory = moderated_course()
+    memory.expect_accepted(submission_fact(ANN, attempt=1, submitted_at=DAY1))
+    memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    memory.expect_accepted(submission_fact(ANN, excused=True, score=None, grade=None, graded_at=DAY2))
+    assert memory.get_submission(ANN)["workflow_state"] == "graded"
+    assert post_and_hide(memory) == [(None, None, True, False), (None, None, True, True)]
+    assert memory.replay().snapshot() == memory.snapshot()
 
 
 def test_grade_change_is_muted_only_while_the_grade_is_not_posted() -> None:

@@ -73,6 +73,14 @@ def test_lms_copies_of_published_comments_are_deduplicated() -> None:
         ([{"score": Decimal(5), "graded_at": DAY1}, {"submitted_at": DAY2}, {"score": Decimal(6)}], "graded", True),
         ([{"score": Decimal(5), "submitted_at": DAY1}, {"score": None}], "submitted", True),
         ([{"score": Decimal(5)}, {"posted_at": DAY1}], "graded", True),
+        ([{"excused": True}], "graded", True),
+        ([{"excused": True}, {"submitted_at": DAY1, "attempt": 1}], "graded", True),
+        ([{"excused": True}, {"excused": False}], "unsubmitted", True),
+        ([{"submitted_at": DAY1, "excused": True}, {"excused": None}], "submitted", True),
+        ([{"score": Decimal(5), "excused": True}, {"score": None}], "graded", True),
+        ([{"score": Decimal(5)}, {"excused": True}, {"excused": False}], "graded", True),
+        ([{"score": Decimal(5)}, {"submitted_at": DAY2}, {"excused": True}], "graded", False),
+        ([{"score": Decimal(5)}, {"submitted_at": DAY2}, {"excused": True}, {"excused": False}], "submitted", False),
     ],
 )
 def test_submission_state_follows_its_attempts_and_grade(

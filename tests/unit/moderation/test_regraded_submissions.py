@@ -50,6 +50,18 @@ def test_lifted_excusal_keeps_the_text_derived_at_the_change() -> None:
     assert gradebook(memory) == (8, "80%", "graded")
 
 
+def test_excusal_of_a_resubmission_derives_the_text_at_changes_until_it_ends() -> None:
+    memory = graded_course(8, "8")
+    memory.expect_accepted(submission_fact(ANN, submitted_at=DAY3, attempt=2))
+    memory.configure(points_possible=Decimal(16))
+    memory.expect_accepted(submission_fact(ANN, excused=True))
+    memory.configure(grading_type="percent")
+    assert gradebook(memory) == (8, "50%", "graded")
+    memory.expect_accepted(submission_fact(ANN, excused=False))
+    memory.configure(points_possible=Decimal(20))
+    assert gradebook(memory) == (8, "50%", "submitted")
+
+
 def test_word_removed_by_a_change_does_not_return() -> None:
     memory = graded_course(10, "complete", grading_type="pass_fail")
     memory.configure(grading_type="points")

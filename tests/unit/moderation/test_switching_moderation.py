@@ -12,12 +12,12 @@ from tests.fixtures.in_memory_course import ANN, TA1, TEACHER, moderated_course
 from tests.unit.moderation.lms_fact_builders import submission_fact
 
 
-@pytest.mark.parametrize("graded", [True, False])
-def test_moderation_cannot_be_switched_off_while_grades_exist(graded: bool) -> None:
+@pytest.mark.parametrize("stated", [{"score": Decimal(5), "grade": "5"}, {"excused": True}, {}])
+def test_moderation_cannot_be_switched_off_while_grades_exist(stated: dict[str, Any]) -> None:
     memory = moderated_course()
     memory.comment(TA1, ANN)
-    if graded:
-        memory.expect_accepted(submission_fact(ANN, score=Decimal(5), grade="5"))
+    if stated:
+        memory.expect_accepted(submission_fact(ANN, **stated))
     else:
         memory.grade(TA1, ANN, 5)
     refused = memory.submit(commands.ConfigureAssignment(fields={"moderated_grading": False}))

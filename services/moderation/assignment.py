@@ -158,9 +158,12 @@ class Assignment:
         return course.is_enrolled_student(student_id) and (self.assigned_to is None or student_id in self.assigned_to)
 
     def is_in_moderation_set(self, course: Course, student_id: int) -> bool:
-        """Return whether the student is in the moderation set."""
+        """Return whether the student is in the moderation set.
+
+        One who was added leaves it with the last enrolment, and is in it again with the next one.
+        """
         if student_id in self.added_students:
-            return True
+            return course.is_enrolled_student(student_id)
         return self.moderation_set == "assigned" and self.moderated_grading and self.is_assigned(course, student_id)
 
     def selected_grade_id(self, course: Course, student_id: int) -> int | None:

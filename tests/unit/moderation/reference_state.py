@@ -131,7 +131,9 @@ class ReferenceState:
         return students if self.assigned_to is None else students & self.assigned_to
 
     def is_in_set(self, student: int) -> bool:
-        return student in self.added or (self.moderated and not self.hand_picked and student in self.assigned())
+        if student in self.added:
+            return student in self.roster.enrolled_students()
+        return self.moderated and not self.hand_picked and student in self.assigned()
 
     def is_final_grader(self, user: int) -> bool:
         return user == self.final_grader and self.roster.still_teaches(user)

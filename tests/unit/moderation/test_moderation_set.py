@@ -22,6 +22,7 @@ from tests.fixtures.in_memory_course import (
     event_names,
     moderated_course,
 )
+from tests.unit.moderation.view_helpers import view_as
 
 TABLES = json.loads((CANVAS_CASES / "decision_tables.json").read_text())
 NORTH, SOUTH = 51, 52
@@ -33,6 +34,10 @@ def add_students(memory: InMemoryCourse, *students: int, actor: int = FINAL_GRAD
 
 def bulk_select(memory: InMemoryCourse, *grades: int) -> Any:
     return memory.expect_accepted(commands.BulkSelectProvisionalGrades(provisional_grade_ids=grades), FINAL_GRADER)
+
+
+def listed_set(memory: InMemoryCourse) -> Any:
+    return view_as(memory, FINAL_GRADER).list_moderated_students()
 
 
 def test_moderation_set_contains_the_currently_assigned_students() -> None:
@@ -130,6 +135,21 @@ def test_reassignment_keeps_the_selection_of_an_added_unassigned_student() -> No
     memory.select(grade)
     memory.configure(assigned_to=[BEN, CAT])
     assert memory.selections()[ANN] == grade
+
+
+def test_added_student_leaves_the_set_with_the_enrollment() -> None:
+    memory = moderated_course(moderation_set="selected")
+    add_students(memory, ANN)
+    grade = memory.grade(TA1, ANN, 5)
+    memory.select(grade)
+    assert listed_set(memory) == [ANN]
+    memory.enroll(ANN, "Student", "deleted")
+    selection = commands.SelectProvisionalGrade(provisional_grade_id=grade)
+    assert memory.expect_rejection(selection, FINAL_GRADER) == "not_in_moderation_set"
+    assert bulk_select(memory, grade).result == []
+    assert (memory.selections(), listed_set(memory)) == ({}, [])
+    memory.enroll(ANN, "Student")
+    assert (memory.selections(), listed_set(memory)) == ({ANN: None}, [ANN])
 
 
 def test_adding_returns_each_visible_student_once() -> None:

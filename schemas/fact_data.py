@@ -1,7 +1,6 @@
 """The data of facts: what the LMS says about courses, people, assignments and submissions (contract section 3.1)."""
 
-from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -23,31 +22,35 @@ from schemas.fields import (
 from schemas.personal import PERSONAL
 from schemas.strict import Strict
 
+# The default of a field that keeps its value if it is left out: a published default would promise another value.
+_UNCHANGED: Any = None
+
 
 class LatePolicy(Strict):
     """Canvas's late policy; a field left out keeps its value, initially Canvas's default (nothing is deducted)."""
 
-    late_submission_deduction_enabled: bool = Field(default=False, description="whether late submissions lose points")
+    late_submission_deduction_enabled: bool = Field(
+        default=_UNCHANGED, description="whether late submissions lose points; initially false"
+    )
     late_submission_deduction: Percent = Field(
-        default=Decimal(0),
-        description="percent of the points possible deducted for each started interval, kept to two decimals",
+        default=_UNCHANGED,
+        description="percent of the points possible deducted for each started interval, kept to two decimals; "
+        "initially 0",
     )
     late_submission_interval: Literal["day", "hour"] = Field(
-        default="day", description="the interval, of which a started one counts as a whole"
+        default=_UNCHANGED, description="the interval, of which a started one counts as a whole; initially `day`"
     )
     late_submission_minimum_percent_enabled: bool = Field(
-        default=False, description="whether the deduction stops at the minimum"
+        default=_UNCHANGED, description="whether the deduction stops at the minimum; initially false"
     )
     late_submission_minimum_percent: Percent = Field(
-        default=Decimal(0),
-        description="percent of the points possible below which nothing is deducted, kept to two decimals",
+        default=_UNCHANGED,
+        description="percent of the points possible below which nothing is deducted, kept to two decimals; initially 0",
     )
 
 
 class CourseData(Strict):
-    name: Name | None = Field(
-        default=None, description="shown to people and in published grades; required on first mention"
-    )
+    name: Name | None = Field(default=None, description="shown to people; published grades do not carry it")
     sis_source_id: Text | None = Field(
         default=None, description="the course's id in the student information system; live events carry it"
     )
@@ -91,7 +94,7 @@ class CoursePermissions(Strict):
     manage_grades: bool | None = Field(default=None, description="may grade")
     view_all_grades: bool | None = Field(default=None, description="may see all grades")
     select_final_grade: bool | None = Field(
-        default=None, description="may moderate: select, adjudicate, publish, revise"
+        default=None, description="eligible to be named final grader; does not moderate by itself"
     )
 
 
@@ -106,8 +109,9 @@ class Enrollment(Strict):
         "StudentViewEnrollment",
     ] = Field(description="StudentViewEnrollment is Canvas's Test Student, who is never on live-events or caliper")
     state: Literal["active", "inactive", "invited", "creation_pending", "completed", "deleted"] = Field(
-        default="active",
-        description="only active and inactive students are graded; Canvas's concluded is completed",
+        default=_UNCHANGED,
+        description="only active and inactive students are graded; Canvas's concluded is completed; "
+        "required on first mention; left out later: unchanged",
     )
     section_id: Id | None = Field(default=None, description="the section, part of the enrollment's key; null: none")
     limited_to_section: bool | None = Field(default=None, description="true: staff see only students of this section")
@@ -163,7 +167,9 @@ class AssignmentData(Strict):
         description="number of grader slots, not counting the final grader",
     )
     final_grader_id: Id | None = Field(
-        default=None, description="the user who selects and publishes; null: any user with select_final_grade"
+        default=None,
+        description="the user who selects and publishes; null: only account-level admins with select_final_grade "
+        "moderate",
     )
     anonymous_grading: bool | None = Field(
         default=None, description="whether students are hidden from graders until grades are published"

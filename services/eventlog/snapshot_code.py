@@ -41,7 +41,7 @@ def form_id() -> bytes:
     except (OSError, ImportError) as error:
         # Not an OSError: those of a handler's batches are taken for PostgreSQL's.
         raise CodeUnreadable(
-            f"the source files of {', '.join(CODE)} cannot be read ({type(error).__name__}): so it is unknown"
+            f"the source files of {', '.join(CODE)} cannot be read ({type(error).__name__}), so it is unknown"
             " which snapshots this code made. Install this version again, and start it when its files no longer change;"
             " HANDLER_SNAPSHOT_EVENTS=0 starts handlers without snapshots"
         ) from error

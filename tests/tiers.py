@@ -113,8 +113,8 @@ FAULTS = Tier(
     needs_servers=False,
     runs_alone=True,
 )
-OPERATORS_TESTS = ("tests/integration/console", "tests/integration/cli")
-"""The integration tests of console and command line: a third of them, apart so that they run beside the others."""
+OPERATORS_TESTS = tuple(f"tests/integration/{package}" for package in ("console", "cli", "publishing", "local"))
+"""The integration tests of what operators use: half of them in time, apart so that they run next to the others."""
 SECURE_TESTS = (
     "tests/system/secure",
     "tests/system/journeys/test_gateway.py",
@@ -157,8 +157,9 @@ GROUPS = {"unit": ("rules", "components")}
 DEFAULT = ("integration", "operators", "system", "checks", "rules", "components", "slow")
 FURTHER = ("browser", "sabotages", "upgrades", "faults", "secure", "containers", "benchmarks")
 ALL = ("recovery", "journeys", *DEFAULT, *FURTHER)
-CONCURRENT_TIERS_MAX = 2
-"""As many as the cores of the machine that the limits are for. The longest tiers come first."""
+CONCURRENT_SERVER_TIERS_MAX = 2
+"""As many as the cores of the machine that the limits are for. The longest tiers come first. Tiers without servers run
+next to these, which often wait, one after the other."""
 
 
 @contextlib.contextmanager
@@ -232,13 +233,13 @@ async def _run(command: Sequence[str], environment: dict[str, str], output: obje
 async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -> bool:
     """Run tiers side by side, print a line as each ends and the log's end of those that fail; return success."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    slots = asyncio.Semaphore(CONCURRENT_TIERS_MAX)
+    slots = {True: asyncio.Semaphore(CONCURRENT_SERVER_TIERS_MAX), False: asyncio.Semaphore(1)}
     totals: Counter[str] = Counter()
     failed: list[str] = []
 
     async def run(tier: Tier) -> None:
         log = LOGS / f"{tier.name}.log"
-        async with slots:
+        async with slots[tier.needs_servers]:
             started_at = time.monotonic()
             exit_code = await run_tier(tier, environment if tier.needs_servers else {**os.environ}, log)
         lines = log.read_text(errors="replace").splitlines()

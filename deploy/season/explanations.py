@@ -21,8 +21,12 @@ COMPARED_FIELDS = {
         name: name
         for name in ("policy", "outcome", "score", "failed", "missing", "comparisons", "provisional_grade_id")
     },
-    "grade_published": {name: name for name in ("provisional_grade_id", "score", "grade", "entered_score")},
-    "grade_revised": {name: name for name in ("score", "grade", "excused", "reason")},
+    "grade_published": {
+        name: name for name in ("provisional_grade_id", "score", "grade", "entered_score", "points_deducted")
+    },
+    "grade_revised": {
+        name: name for name in ("score", "grade", "excused", "reason", "entered_score", "points_deducted")
+    },
 }
 """The fields of an explanation's trail, with their names in the domain event."""
 
@@ -106,18 +110,31 @@ def is_explained(event: Json) -> bool:
 
 
 def expected_phrases(events: list[Json]) -> list[str]:
-    """Return what the sentence about a published grade must contain: the grade, and how it was chosen."""
+    """Return what the sentence about a published grade must contain: the grade, how it was chosen, the deduction."""
     last = events[-1]
+    late = ["deducted for lateness"] if last["payload"].get("points_deducted") else []
     if last["type"] == "grade_revised":
         old, new = last["payload"]["grade"]
-        return ["was revised", f"{new} instead of {old}"]
-    phrases = [f"The grade {last['payload']['grade'][1]} was published"]
+        return ["was revised", f"{new} instead of {old}", *late]
+    phrases = [f"The grade {last['payload']['grade'][1]} was published", *late]
     agreed = [e for e in events if e["type"] == "provisional_grade_adjudicated" and e["payload"]["outcome"] == "agreed"]
     if agreed:
-        marks = " and ".join(f"{mark['score']:g}" for mark in agreed[-1]["payload"]["marks"])
-        return [*phrases, f"agreed from the marks {marks} by the policy"]
+        return [*phrases, *_agreement_phrases(agreed[-1]["payload"])]
     selected = any(event["type"] == "provisional_grade_selected" for event in events)
     return [*phrases, "selected by a moderator" if selected else "the only grade to publish"]
+
+
+def _agreement_phrases(adjudicated: Json) -> list[str]:
+    """Return the marks that were compared, in words, and the rule for them; a third mark only breaks a disagreement."""
+    marks, policy = [f"{mark['score']:g}" for mark in adjudicated["marks"]], adjudicated["policy"]
+    if policy["otherwise"] != "third_mark":
+        words, rule = marks, policy["result"]
+    elif adjudicated["failed"]:
+        words, rule = marks[:3], policy["third"]
+    else:
+        words, rule = marks[:2], policy["result"]
+    named = [f"agreed from the marks {' and '.join([', '.join(words[:-1]), words[-1]])} by the policy", f"({rule})"]
+    return [*named, "after the first two did not agree"] if adjudicated["failed"] else named
 
 
 def _details(row: Json) -> Json:

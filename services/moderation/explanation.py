@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from services.moderation import ids
@@ -25,6 +26,7 @@ from services.moderation.events import (
     SubmissionUpdated,
 )
 from services.moderation.grade_conversion import format_number
+from services.moderation.grade_origin import describe_origin, is_entry
 from services.moderation.json_values import decimal_to_json, format_time
 from services.moderation.value_object import value_object
 from services.moderation.visibility import reads_grader_names
@@ -111,12 +113,12 @@ class Explanation:
                     "provisional_grade_id": event.provisional_grade_id,
                     "scorer": self._person(event.scorer_id),
                     **_changes({"score": event.score, "grade": event.grade}),
-                    "entered_score": decimal_to_json(event.entered_score),
-                    "points_deducted": decimal_to_json(event.points_deducted),
+                    **_lateness(event),
                 }
             case GradeRevised() | GradeWithdrawn():
                 changes = {"score": event.score, "grade": event.grade, "excused": event.excused}
-                return {**_changes(changes), "reason": event.reason}
+                details = {**_changes(changes), "reason": event.reason}
+                return details if isinstance(event, GradeWithdrawn) else details | _lateness(event)
             case SubmissionUpdated():
                 return _changes({n: p for n, p in event.changes.items() if n in ("excused", "score", "grade")})
             case SubmissionRecorded() if event.changed_fields.keys() & {"score", "grade", "excused"}:
@@ -150,23 +152,34 @@ class Explanation:
         """Describe the event that last set the grade, and where the grade came from."""
         last = next((e for e in reversed(trail) if isinstance(e.event, _MAKERS) and self._makes_grade(e.event)), None)
         if last is None:
-            entered = sum(isinstance(e.event, ProvisionalGradeCreated) and e.event.graded_at is not None for e in trail)
+            entered = len({e.event.provisional_grade_id for e in trail if is_entry(e.event)})
             selected = self.assignment.selected_grade_id(self.course, student_id)
             choice = "none is selected" if selected is None else f"{selected} is selected"
             return f"No grade is published. Provisional grades entered: {entered}; {choice}."
         day = f"on {last.at:%Y-%m-%d at %H:%M} UTC"
         event = last.event
+        now = self._describe_change(student_id)
         if isinstance(event, GradeRevised):
             new = "excused" if event.excused[1] else f"{event.grade[1]} instead of {event.grade[0] or 'no grade'}"
-            return f"The grade was revised {day}: {new}."
+            return f"The grade was revised {day}: {new}{_deduction(event.points_deducted)}{now}."
         if isinstance(event, GradeWithdrawn):
             return f"The grade {event.grade[0] or ''} was withdrawn {day}.".replace("  ", " ")
         if isinstance(event, SubmissionRecorded):
-            return f"The LMS stated the grade {day}."
+            return f"The LMS stated the grade {day}{now}."
         if isinstance(event, SubmissionUpdated):
             return f"The student was {'excused' if event.changes['excused'][1] else 'no longer excused'} {day}."
         assert isinstance(event, GradePublished)
-        return f"The grade {event.grade[1] or 'without a score'} was published {day}, {_origin(event, trail)}."
+        earlier = [e.event for e in trail if e.version < last.version]
+        origin = f"{describe_origin(event, earlier)}{_deduction(event.points_deducted)}"
+        return f"The grade {event.grade[1] or 'without a score'} was published {day}, {origin}{now}."
+
+    def _describe_change(self, student_id: int) -> str:
+        """Name the text that new settings made of the grade since it was set; a scheme of the course changes none."""
+        submission = self.assignment.submission(student_id)
+        _, text = current_gradebook_grade(self.course, self.assignment, submission)
+        if text == submission.grade:
+            return ""
+        return f"; it reads {text} since the assignment's points, grading type or scheme changed"
 
     @staticmethod
     def _makes_grade(event: AssignmentEvent) -> bool:
@@ -178,24 +191,18 @@ class Explanation:
 _MAKERS = (GradePublished, GradeRevised, GradeWithdrawn, SubmissionRecorded, SubmissionUpdated)
 
 
-def _origin(published: GradePublished, trail: Sequence[TrailEntry]) -> str:
-    """Describe where a published grade came from: an adjudication, a manual selection, or the only grade."""
-    selected, adjudicated, expected_at = False, None, None
-    for index, entry in enumerate(trail):
-        event = entry.event
-        if event is published:
-            break
-        if isinstance(event, ProvisionalGradeAdjudicated) and event.outcome == "agreed":
-            # The adjudication's selection follows it, after the final grade where it records one.
-            adjudicated, expected_at = event, index + 1 + event.records_final if event.selects else expected_at
-        elif isinstance(event, ProvisionalGradeSelected):
-            selected = True
-            adjudicated = adjudicated if index == expected_at else None
-    if adjudicated is not None:
-        marks = " and ".join(format_number(mark["score"]) for mark in adjudicated.marks)
-        policy = f"the policy of version {adjudicated.policy_version} ({adjudicated.policy.result})"
-        return f"agreed from the marks {marks} by {policy}"
-    return "selected by a moderator" if selected else "the only grade to publish"
+def _lateness(event: GradePublished | GradeRevised) -> Json:
+    """Return the score before the deduction for lateness, and the deduction."""
+    return {
+        "entered_score": decimal_to_json(event.entered_score),
+        "points_deducted": decimal_to_json(event.points_deducted),
+    }
+
+
+def _deduction(points: Decimal | None) -> str:
+    if not points:
+        return ""
+    return f", after {format_number(points)} {'point was' if points == 1 else 'points were'} deducted for lateness"
 
 
 def _changes(changes: Mapping[str, tuple[Any, Any]]) -> Json:

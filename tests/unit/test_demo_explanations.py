@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deploy.season.explanations import find_differences
+from deploy.season.explanations import expected_phrases, find_differences
 from deploy.season.sample_data import CLASS_POLICY
 
 Json = dict[str, Any]
@@ -20,10 +20,10 @@ def mark(version: int, user: int, number: int, score: float) -> Json:
     return event(version, "provisional_grade_created", user, payload)
 
 
-def adjudicated(version: int) -> Json:
+def adjudicated(version: int, *marks: float, failed: tuple[str, ...] = ()) -> Json:
     payload = {
-        "policy": CLASS_POLICY, "outcome": "agreed", "score": 61, "failed": [], "missing": 0, "comparisons": [],
-        "provisional_grade_id": "9", "marks": [{"score": 60}, {"score": 62}],
+        "policy": CLASS_POLICY, "outcome": "agreed", "score": 61, "failed": list(failed), "missing": 0,
+        "comparisons": [], "provisional_grade_id": "9", "marks": [{"score": score} for score in marks or (60, 62)],
     }  # fmt: skip
     return event(version, "provisional_grade_adjudicated", 11, payload)
 
@@ -124,6 +124,15 @@ def test_explanation_that_differs_in_one_place_is_noticed(path: list[Any], value
             [adjudicated(5), published(6, 9, None, 60)],
             "The grade 60 was published on …, agreed from the marks 60 and 62 by the policy of version 1 (mean).",
         ),
+        (
+            [adjudicated(5, 60, 61, 20), published(6, 9, None, 60)],
+            "The grade 60 was published on …, agreed from the marks 60 and 61 by the policy of version 1 (mean).",
+        ),
+        (
+            [adjudicated(5, 59, 61, 60, 20, failed=("boundaries",)), published(6, 9, None, 60)],
+            "The grade 60 was published on …, agreed from the marks 59, 61 and 60 by the policy of version 1 "
+            "(mean_of_nearest_two) after the first two did not agree.",
+        ),
     ],
 )
 def test_sentence_must_name_how_the_grade_was_chosen(events: list[Json], sentence: str) -> None:
@@ -133,4 +142,28 @@ def test_sentence_must_name_how_the_grade_was_chosen(events: list[Json], sentenc
         return find_differences(explanation, events, [grade_change(41, 60)])
 
     assert find_sentence_differences(sentence) == []
-    assert len(find_sentence_differences("The grade 60 was published on …, drawn by lot.")) == 1
+    assert find_sentence_differences("The grade 60 was published on …, drawn by lot.")
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        (
+            [adjudicated(5, 59, 61, 60, failed=("boundaries",)), published(6, 9, None, 60)],
+            "The grade 60 was published on …, agreed from the marks 59, 61 and 60 by the policy of version 1 (mean).",
+        ),
+        (
+            [adjudicated(5, 60, 61, 20), published(6, 9, None, 60)],
+            "The grade 60 was published on …, agreed from the marks 60, 61 and 20 by the policy of version 1 (mean).",
+        ),
+        (
+            [{**published(6, 9, None, 60), "payload": {**published(6, 9, None, 60)["payload"], "points_deducted": 2}}],
+            "The grade 60 was published on …, the only grade to publish.",
+        ),
+    ],
+)
+def test_sentence_that_names_another_rule_other_marks_or_no_deduction_is_noticed(
+    events: list[Json], sentence: str
+) -> None:
+    phrases = expected_phrases(events)
+    assert [phrase for phrase in phrases if phrase not in sentence], phrases

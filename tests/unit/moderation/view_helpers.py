@@ -5,8 +5,11 @@ from typing import Any
 from services.moderation import commands
 from services.moderation.canvas_views import AssignmentView
 from services.moderation.decisions import Rejected
+from services.moderation.events import AssignmentEvent, GradesPosted
+from services.moderation.explanation import Explanation, TrailEntry
 from tests.fixtures.in_memory_course import (
     ANN,
+    COURSE,
     ESSAY,
     FINAL_GRADER,
     TA1,
@@ -37,6 +40,17 @@ def view_anonymous_submission(memory: InMemoryCourse, user: int, anonymous_id: s
     shown = view_as(memory, user).anonymous_submission_json(anonymous_id, ALL_INCLUDES)
     assert not isinstance(shown, Rejected), shown
     return shown
+
+
+def explain(memory: InMemoryCourse, student: int = ANN) -> Json:
+    """Explain a student's grade to the final grader."""
+    trail = [
+        TrailEntry(event, version, at, command.actor_id, None)
+        for version, (command, event, at) in enumerate(memory.log, 1)
+        if isinstance(event, AssignmentEvent)
+        and (isinstance(event, GradesPosted) or getattr(event, "student_id", None) == student)
+    ]
+    return Explanation(memory.courses[COURSE], memory.assignments[ESSAY], FINAL_GRADER).document(student, trail)
 
 
 def comment_texts(shown: Json) -> list[str]:

@@ -1,0 +1,66 @@
+"""Says where a published grade came from: marks that agreed, a moderator's choice or entry, or the only grade."""
+
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from services.moderation.adjudication_policy import THIRD_MARK
+from services.moderation.events import (
+    AssignmentEvent,
+    GradePublished,
+    ProvisionalGradeAdjudicated,
+    ProvisionalGradeCreated,
+    ProvisionalGradeSelected,
+    ProvisionalGradeUpdated,
+)
+from services.moderation.grade_conversion import format_number
+
+BY_SELECTION = "selected by a moderator"
+BY_ENTRY = "entered by a moderator"
+
+
+def is_entry(event: AssignmentEvent) -> TypeGuard[ProvisionalGradeCreated | ProvisionalGradeUpdated]:
+    """Return whether the event enters a provisional grade, and not only a comment or a rubric assessment."""
+    match event:
+        case ProvisionalGradeCreated():
+            return event.graded_at is not None
+        case ProvisionalGradeUpdated():
+            return "graded_at" in event.changes
+    return False
+
+
+def describe_origin(published: GradePublished, events: Sequence[AssignmentEvent]) -> str:
+    """Describe what made a published grade; ``events``: those about the student up to the publication, in order."""
+    grade_id = published.provisional_grade_id
+    agreement: ProvisionalGradeAdjudicated | None = None
+    by_hand: str | None = None
+    # Where the agreement's own final grade and selection follow it; at any other place they are made by hand.
+    entry_index: int | None = None
+    selection_index: int | None = None
+    is_entered = False
+    for index, event in enumerate(events):
+        match event:
+            case ProvisionalGradeAdjudicated() if event.outcome != "kept":
+                agreement, by_hand = event if event.outcome == "agreed" else None, None
+                entry_index = index + 1 if event.records_final else None
+                selection_index = index + 1 + event.records_final if event.selects else None
+            case ProvisionalGradeSelected() if index != selection_index:
+                agreement, by_hand = None, BY_SELECTION if event.provisional_grade_id == grade_id else None
+            case _ if is_entry(event) and event.provisional_grade_id == grade_id:
+                is_entered = True
+                if agreement is not None and index != entry_index:
+                    agreement, by_hand = None, BY_ENTRY
+    if agreement is not None:
+        return _describe_agreement(agreement)
+    return by_hand or ("the only grade to publish" if is_entered else "as nobody had entered a grade")
+
+
+def _describe_agreement(event: ProvisionalGradeAdjudicated) -> str:
+    """Name the marks that made the score, and the rule by which they did; other marks counted for nothing."""
+    policy, marks, rule, reason = event.policy, event.marks, event.policy.result, ""
+    if policy.otherwise == THIRD_MARK and event.failed:
+        marks, rule, reason = marks[:3], policy.third or rule, " after the first two did not agree"
+    elif policy.otherwise == THIRD_MARK:
+        marks = marks[:2]
+    *others, last = [format_number(mark["score"]) for mark in marks]
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return f"agreed from the marks {listed} by the policy of version {event.policy_version} ({rule}){reason}"

@@ -1,0 +1,122 @@
+"""The sentence of an explanation says truly where a published grade came from."""
+
+from decimal import Decimal
+
+import pytest
+
+from services.moderation import commands
+from services.moderation.adjudication_policy import AdjudicationPolicy
+from tests.fixtures.in_memory_course import ANN, BEN, CAT, FINAL_GRADER, TA1, TA2, TA3, InMemoryCourse, moderated_course
+from tests.unit.moderation.view_helpers import explain
+
+MEAN = AdjudicationPolicy(result="mean")
+THIRD_STANDS = AdjudicationPolicy(
+    result="highest", within_points=Decimal(0), otherwise="third_mark", third="third_stands"
+)
+NEAREST_TWO = AdjudicationPolicy(
+    result="mean",
+    boundaries=tuple(map(Decimal, ("40", "50", "60", "70"))),
+    otherwise="third_mark",
+    third="mean_of_nearest_two",
+)
+
+
+def adjudicated_course(policy: AdjudicationPolicy, *scores: str) -> InMemoryCourse:
+    """Build a course in which TAs, then the final grader, marked Ann's work and a policy was applied after each."""
+    memory = moderated_course(adjudication=policy, grader_count=3, points_possible=Decimal(100))
+    for grader, score in zip((TA1, TA2, TA3, FINAL_GRADER), scores, strict=False):
+        memory.grade(grader, ANN, score)
+        memory.expect_accepted(commands.AdjudicateProvisionalGrades(), FINAL_GRADER)
+    return memory
+
+
+def publish_and_explain(memory: InMemoryCourse) -> str:
+    """Return what the sentence says about the origin."""
+    memory.publish()
+    sentence = explain(memory)["sentence"]
+    assert sentence.startswith("The grade ")
+    return str(sentence).partition(" UTC, ")[2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "scores", "grade", "origin"),
+    [
+        pytest.param(
+            THIRD_STANDS, ("7", "7.5", "2"), "2",
+            "agreed from the marks 7, 7.5 and 2 by the policy of version 1 (third_stands) after the first two did not "
+            "agree.", id="the third mark decides",
+        ),
+        pytest.param(
+            THIRD_STANDS, ("7", "7.5", "2", "9"), "2",
+            "agreed from the marks 7, 7.5 and 2 by the policy of version 1 (third_stands) after the first two did not "
+            "agree.", id="a fourth mark counts for nothing",
+        ),
+        pytest.param(
+            NEAREST_TWO, ("69", "71", "70"), "70.5",
+            "agreed from the marks 69, 71 and 70 by the policy of version 1 (mean_of_nearest_two) after the first two "
+            "did not agree.", id="the rule for three marks",
+        ),
+        pytest.param(
+            NEAREST_TWO, ("60", "61", "20"), "60.5",
+            "agreed from the marks 60 and 61 by the policy of version 1 (mean).", id="the first two agree",
+        ),
+        pytest.param(
+            AdjudicationPolicy(result="median"), ("5", "9", "8"), "8",
+            "agreed from the marks 5, 9 and 8 by the policy of version 1 (median).", id="all are compared",
+        ),
+    ],
+)  # fmt: skip
+def test_agreed_grade_names_the_marks_and_the_rule_that_made_it(
+    policy: AdjudicationPolicy, scores: tuple[str, ...], grade: str, origin: str
+) -> None:
+    memory = adjudicated_course(policy, *scores)
+    assert publish_and_explain(memory) == origin
+    assert explain(memory)["grade"] == grade
+
+
+def test_final_grade_entered_by_hand_over_an_adjudicated_one_is_explained_as_entered() -> None:
+    memory = adjudicated_course(MEAN, "8", "9")
+    memory.grade(FINAL_GRADER, ANN, 3, final=True)
+    memory.expect_accepted(commands.AdjudicateProvisionalGrades(), FINAL_GRADER)
+    assert publish_and_explain(memory) == "entered by a moderator."
+
+
+def test_final_graders_own_mark_that_changed_after_it_was_agreed_is_explained_as_entered() -> None:
+    memory = moderated_course(adjudication=AdjudicationPolicy(result="first"))
+    for grader in (FINAL_GRADER, TA1):
+        memory.grade(grader, ANN, 8)
+    memory.expect_accepted(commands.AdjudicateProvisionalGrades(), FINAL_GRADER)
+    memory.expect_accepted(commands.SetAdjudicationPolicy(adjudication=None), FINAL_GRADER)
+    memory.grade(FINAL_GRADER, ANN, 5)
+    assert publish_and_explain(memory) == "entered by a moderator."
+
+
+def test_grade_that_was_adjudicated_again_is_explained_as_agreed_from_the_new_marks() -> None:
+    memory = adjudicated_course(MEAN, "8", "9")
+    memory.grade(TA2, ANN, 10)
+    memory.expect_accepted(commands.AdjudicateProvisionalGrades(), FINAL_GRADER)
+    memory.comment(FINAL_GRADER, ANN, final=True)
+    assert publish_and_explain(memory).startswith("agreed from the marks 8 and 10 by the policy")
+
+
+def test_selection_by_hand_after_a_final_grade_by_hand_is_explained_as_selected() -> None:
+    memory = adjudicated_course(MEAN, "8", "9")
+    memory.select(memory.grade(FINAL_GRADER, ANN, 3, final=True))
+    assert publish_and_explain(memory) == "selected by a moderator."
+
+
+def test_grade_published_for_want_of_an_entered_one_is_explained_as_such() -> None:
+    memory = moderated_course()
+    memory.comment(TA1, ANN)
+    memory.comment(TA2, ANN)
+    assert publish_and_explain(memory) == "as nobody had entered a grade."
+    assert explain(memory)["sentence"].startswith("The grade without a score was published")
+
+
+def test_selection_that_ended_before_another_grade_was_published_is_not_named() -> None:
+    memory = moderated_course()
+    memory.select(memory.comment(TA1, ANN))
+    memory.configure(assigned_to=(BEN, CAT))
+    memory.configure(assigned_to=None)
+    memory.grade(TA2, ANN, 6)
+    assert publish_and_explain(memory) == "the only grade to publish."

@@ -170,7 +170,7 @@ class Explanation:
             return f"The student was {'excused' if event.changes['excused'][1] else 'no longer excused'} {day}."
         assert isinstance(event, GradePublished)
         earlier = [e.event for e in trail if e.version < last.version]
-        origin = f"{describe_origin(event, earlier)}{_deduction(event.points_deducted)}"
+        origin = f"{describe_origin(event.provisional_grade_id, earlier)}{_deduction(event.points_deducted)}"
         return f"The grade {event.grade[1] or 'without a score'} was published {day}, {origin}{now}."
 
     def _describe_change(self, student_id: int) -> str:

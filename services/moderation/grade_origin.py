@@ -6,7 +6,6 @@ from typing import TypeGuard
 from services.moderation.adjudication_policy import THIRD_MARK
 from services.moderation.events import (
     AssignmentEvent,
-    GradePublished,
     ProvisionalGradeAdjudicated,
     ProvisionalGradeCreated,
     ProvisionalGradeSelected,
@@ -28,9 +27,11 @@ def is_entry(event: AssignmentEvent) -> TypeGuard[ProvisionalGradeCreated | Prov
     return False
 
 
-def describe_origin(published: GradePublished, events: Sequence[AssignmentEvent]) -> str:
-    """Describe what made a published grade; ``events``: those about the student up to the publication, in order."""
-    grade_id = published.provisional_grade_id
+def describe_origin(grade_id: int, events: Sequence[AssignmentEvent]) -> str:
+    """Describe what made a provisional grade the published one.
+
+    ``events``: those about the student before the publication, in order.
+    """
     agreement: ProvisionalGradeAdjudicated | None = None
     by_hand: str | None = None
     # Where the agreement's own final grade and selection follow it; at any other place they are made by hand.

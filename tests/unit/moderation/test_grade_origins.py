@@ -6,8 +6,23 @@ import pytest
 
 from services.moderation import commands
 from services.moderation.adjudication_policy import AdjudicationPolicy
-from tests.fixtures.in_memory_course import ANN, BEN, CAT, FINAL_GRADER, TA1, TA2, TA3, InMemoryCourse, moderated_course
-from tests.unit.moderation.view_helpers import explain
+from services.moderation.grade_origin import describe_origin
+from services.moderation.publication_plan import build_plan
+from tests.fixtures.in_memory_course import (
+    ANN,
+    BEN,
+    CAT,
+    COURSE,
+    ESSAY,
+    FINAL_GRADER,
+    TA1,
+    TA2,
+    TA3,
+    InMemoryCourse,
+    moderated_course,
+)
+from tests.unit.moderation.random_histories import random_history, with_grade_ids
+from tests.unit.moderation.view_helpers import events_about, explain
 
 MEAN = AdjudicationPolicy(result="mean")
 THIRD_STANDS = AdjudicationPolicy(
@@ -120,3 +135,33 @@ def test_selection_that_ended_before_another_grade_was_published_is_not_named() 
     memory.configure(assigned_to=None)
     memory.grade(TA2, ANN, 6)
     assert publish_and_explain(memory) == "the only grade to publish."
+
+
+def test_origin_agrees_with_the_reason_of_the_publication_plan_in_any_history() -> None:
+    seen = set()
+    for seed in range(40):
+        memory = moderated_course(adjudication=MEAN, grader_count=3)
+        for step in random_history(seed):
+            memory.submit(with_grade_ids(step.data), step.actor)
+            course, assignment = memory.courses[COURSE], memory.assignments[ESSAY]
+            if assignment.grades_published_at is not None:
+                break
+            for planned in build_plan(course, assignment, None).rows:
+                origin = describe_origin(
+                    planned.chosen.provisional_grade_id, events_about(memory, planned.chosen.student_id)
+                )
+                kind = "agreed" if origin.startswith("agreed from the marks ") else origin
+                if (planned.chosen_by, kind) == ("selection", "agreed"):
+                    # It stands as if by hand: the policy was cleared, or another grade was entered by hand as final.
+                    others = assignment.grades_by_student[planned.chosen.student_id]
+                    assert assignment.adjudication is None or any(
+                        other.final and other.graded_at and not other.by_adjudication for other in others
+                    )
+                    continue
+                seen.add((planned.chosen_by, kind))
+    assert seen == {
+        ("adjudication", "agreed"),
+        ("selection", "selected by a moderator"),
+        ("only_grade", "the only grade to publish"),
+        ("first_of_comments", "as nobody had entered a grade"),
+    }

@@ -42,6 +42,15 @@ def view_anonymous_submission(memory: InMemoryCourse, user: int, anonymous_id: s
     return shown
 
 
+def events_about(memory: InMemoryCourse, student: int) -> list[AssignmentEvent]:
+    """Return the events about a student, in order."""
+    return [
+        event
+        for _, event, _ in memory.log
+        if isinstance(event, AssignmentEvent) and getattr(event, "student_id", None) == student
+    ]
+
+
 def explain(memory: InMemoryCourse, student: int = ANN) -> Json:
     """Explain a student's grade to the final grader."""
     trail = [

@@ -143,7 +143,9 @@ class WhatIfStudent(AdjudicatedStudent[IdType], Generic[IdType]):
     """The predicted result for a student's marks, with the student's current grade."""
 
     current_provisional_grade_id: IdType | None = Field(description="the provisional grade that is selected now")
-    current_score: str | None = Field(description="score of the selected grade, or if published, of the gradebook")
+    current_score: str | None = Field(
+        description="score of the selected grade, or if published, of the gradebook, before a late deduction"
+    )
     differs: bool = Field(description="whether the agreed score would differ from the current one")
 
 
@@ -164,6 +166,13 @@ class RevisionResult(Result[IdType], Generic[IdType]):
     score: Points | None = Field(description="the score now, minus a late policy's deduction")
     grade: str | None = Field(description="the grade now")
     excused: bool = Field(description="whether the student is excused now")
+    entered_score: Points | None = Field(
+        default=None, description="the score before a late deduction; absent from results of version 0.1.0"
+    )
+    points_deducted: Points | None = Field(
+        default=None,
+        description="by a late policy; null if the submission is not late; absent from results of version 0.1.0",
+    )
 
 
 class GraderProgress(Result[IdType], Generic[IdType]):

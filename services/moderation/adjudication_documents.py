@@ -8,7 +8,7 @@ from services.moderation.adjudication_outcomes import OUTCOMES, AdjudicatedStude
 from services.moderation.adjudication_policy import AdjudicationPolicy, policy_to_json
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.current_grades import current_provisional_grade
+from services.moderation.current_grades import current_provisional_grade, entered_gradebook_grade
 from services.moderation.grade_conversion import format_number
 
 
@@ -41,7 +41,8 @@ def what_if_document(
 ) -> dict[str, Any]:
     """Return what adjudicating the set by a policy would answer, compared with what each student has now.
 
-    ``current_…``: the selected provisional grade, with the gradebook's score once grades are published.
+    ``current_…``: the selected provisional grade, with the gradebook's score once grades are published. Like the agreed
+    score it is the one before a deduction for lateness.
     """
     adjudicated = adjudicate_students(policy, None, sections, course, assignment)
     document = adjudication_document(adjudicated, course, assignment)
@@ -66,6 +67,6 @@ def what_if_document(
 def _find_current(student_id: int, course: Course, assignment: Assignment) -> tuple[int | None, Decimal | None]:
     grade_id = assignment.selected_grade_id(course, student_id)
     if assignment.grades_published_at is not None:
-        return grade_id, assignment.submission(student_id).score
+        return grade_id, entered_gradebook_grade(course, assignment, assignment.submission(student_id))[0]
     grade = None if grade_id is None else assignment.provisional_grades.get(grade_id)
     return grade_id, None if grade is None else current_provisional_grade(course, assignment, grade)[0]

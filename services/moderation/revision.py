@@ -132,4 +132,6 @@ def _result(student_id: int, revised: GradebookGrade, excused: bool, assignment:
         "score": decimal_to_json(revised.score),
         "grade": revised.grade,
         "excused": excused,
+        "entered_score": decimal_to_json(revised.entered_score),
+        "points_deducted": decimal_to_json(revised.points_deducted),
     }

@@ -164,8 +164,8 @@ async def test_revising_and_withdrawing_a_grade_each_emit_a_grade_change(examine
 
     assignment = int(examiners.world.assignment_id("a1"))
     own = {"assignment_id": assignment, "student_id": student, "excused": False}
-    assert revised == {**own, "score": 9, "grade": "9"}
-    assert withdrawn == {**own, "score": None, "grade": None}
+    assert revised == {**own, "score": 9, "grade": "9", "entered_score": 9, "points_deducted": None}
+    assert withdrawn == {**own, "score": None, "grade": None, "entered_score": None, "points_deducted": None}
     state = await examiners.ask("GET", "state", AUDITOR)
     submission = next(row for row in state["submissions"] if row["student_id"] == student)
     assert (submission["score"], submission["workflow_state"]) == (None, "unsubmitted")

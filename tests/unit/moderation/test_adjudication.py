@@ -24,6 +24,7 @@ from tests.fixtures.in_memory_course import (
     event_names,
     moderated_course,
 )
+from tests.unit.moderation.lms_fact_builders import DAY1, submission_fact
 from tests.unit.moderation.random_histories import random_history, with_grade_ids
 
 Json = dict[str, Any]
@@ -241,6 +242,41 @@ def test_policy_is_checked_against_itself_and_the_grading_type() -> None:
     for data in (commands.AdjudicateProvisionalGrades(), commands.SetAdjudicationPolicy(adjudication=None)):
         assert memory.expect_rejection(data, FINAL_GRADER) == "already_published"
         assert memory.expect_rejection(data, TA1) == "unauthorized"
+
+
+def foretell(memory: InMemoryCourse, policy: AdjudicationPolicy) -> Json:
+    """Return Ann's row of what another adjudication would answer."""
+    document = what_if_document(policy, None, memory.courses[COURSE], memory.assignments[ESSAY])
+    found: Json = next(r for r in document["students"] if r["student_id"] == ANN)
+    return found
+
+
+def test_what_if_after_the_publication_of_late_work_compares_scores_before_the_deduction() -> None:
+    memory = adjudicated_course()
+    policy = {"late_submission_deduction_enabled": True, "late_submission_deduction": Decimal(10)}
+    memory.expect_accepted(commands.UpsertCourse(fields={"late_policy": policy}))
+    memory.expect_accepted(submission_fact(ANN, submitted_at=DAY1, attempt=1, seconds_late=3_600))
+    memory.grade(TA1, ANN, 6)
+    memory.grade(TA2, ANN, 7)
+    adjudicate(memory)
+    memory.publish()
+    assert memory.get_submission(ANN)["score"] == 5.5
+    foretold = foretell(memory, MEAN)
+    assert (foretold["score"], foretold["current_score"], foretold["differs"]) == ("6.5", "6.5", False)
+    other = foretell(memory, AdjudicationPolicy(result="highest"))
+    assert (other["score"], other["current_score"], other["differs"]) == ("7", "6.5", True)
+
+
+def test_what_if_after_the_publication_reads_scores_that_follow_changed_points() -> None:
+    policy = AdjudicationPolicy(result="first")
+    memory = adjudicated_course(policy, grading_type="pass_fail")
+    for grader in (TA1, TA2):
+        memory.grade(grader, ANN, posted_grade="complete")
+    adjudicate(memory)
+    memory.publish()
+    memory.configure(points_possible=Decimal(20))
+    foretold = foretell(memory, policy)
+    assert (foretold["score"], foretold["current_score"], foretold["differs"]) == ("20", "20", False)
 
 
 def test_adjudication_is_idempotent_keeps_selections_and_equals_its_what_if_in_any_history() -> None:

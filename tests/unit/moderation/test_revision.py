@@ -73,8 +73,11 @@ def test_excusal_removes_the_grade_and_a_score_lifts_the_excusal() -> None:
     assert (told["score"], told["grading_complete"]) == (None, True)
     submission = memory.get_submission(ANN)
     assert (submission["excused"], submission["score"], submission["workflow_state"]) == (True, None, "graded")
-    (told,) = memory.told(revise(memory, score=Decimal(9)))
+    decision = revise(memory, score=Decimal(9))
+    (told,) = memory.told(decision)
     assert (told["old_score"], told["score"]) == (None, 8)
+    result = {name: decision.result[name] for name in ("score", "entered_score", "points_deducted")}
+    assert result == {"score": 8, "entered_score": 9, "points_deducted": 1}
     submission = memory.get_submission(ANN)
     assert (submission["excused"], submission["entered_score"], submission["points_deducted"]) == (False, 9, 1)
 

@@ -67,12 +67,21 @@ def bulk_select_grades(
         grade = assignment.provisional_grades.get(grade_id)
         if grade is not None and assignment.is_in_moderation_set(course, grade.student_id):
             grades_by_student[grade.student_id] = grade
-    changed_grades = [
-        g for s, g in grades_by_student.items() if assignment.selected_grade_id(course, s) != g.provisional_grade_id
-    ]
+    changed_grades = [grade for grade in grades_by_student.values() if _is_new_choice(grade, course, assignment)]
     events = tuple(_build_selected_event(grade, course, assignment) for grade in changed_grades)
     with_student_id = assignment.can_view_student_names(course, actor_id)
     return Accepted(events, [_selection_json(grade, with_student_id, course, assignment) for grade in changed_grades])
+
+
+def _is_new_choice(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> bool:
+    """Return whether selecting the grade changes who or what is chosen.
+
+    As in Canvas, a grade that is selected already does not. One that an adjudication selected becomes the moderator's
+    own choice, also where the policy has been cleared since.
+    """
+    if assignment.selected_grade_id(course, grade.student_id) != grade.provisional_grade_id:
+        return True
+    return assignment.selections[grade.student_id].by_adjudication
 
 
 def _build_selected_event(grade: ProvisionalGrade, course: Course, assignment: Assignment) -> ProvisionalGradeSelected:

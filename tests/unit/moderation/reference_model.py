@@ -74,7 +74,8 @@ class ReferenceModel(ReferenceSchedules):
                 known = [number for number in numbers if number <= len(self.marks)]
                 last = {self.marks[number - 1].student: number for number in known}
                 for student, number in last.items():
-                    if self.is_in_set(student) and self.choices.get(student) != number:
+                    is_own_choice = self.choices.get(student) == number and student not in self.by_policy
+                    if self.is_in_set(student) and not is_own_choice:
                         self._select(number)
             case _:
                 return self.examine(data, actor, at)

@@ -217,6 +217,30 @@ def test_manual_selection_ends_the_adjudication_and_without_a_policy_nothing_is_
     memory.publish()
 
 
+@pytest.mark.parametrize("while_without_policy", [False, True])
+def test_bulk_selection_of_exactly_what_was_agreed_is_a_selection_by_hand(while_without_policy: bool) -> None:
+    memory = adjudicated_course()
+    for student in (ANN, BEN):
+        memory.grade(TA1, student, 6)
+        memory.grade(TA2, student, 7)
+    agreed = row(adjudicate(memory), ANN)["provisional_grade_id"]
+    bulk = commands.BulkSelectProvisionalGrades(provisional_grade_ids=(agreed,))
+    if while_without_policy:
+        set_policy(memory, None)
+    chosen = memory.expect_accepted(bulk, FINAL_GRADER)
+    assert event_names(chosen) == ["provisional_grade_selected"]
+    assert [r["selected_provisional_grade_id"] for r in chosen.result] == [agreed]
+    assert memory.expect_accepted(bulk, FINAL_GRADER).events == (), "as in Canvas, once it is chosen by hand"
+    set_policy(memory, MEAN)
+    for student in (ANN, BEN):
+        memory.grade(TA2, student, 9)
+    assert [is_stale(memory, student) for student in (ANN, BEN)] == [False, True]
+    again = adjudicate(memory)
+    assert [row(again, student)["outcome"] for student in (ANN, BEN)] == ["kept", "agreed"]
+    assert memory.selections()[ANN] == agreed
+    memory.publish()
+
+
 def test_policy_is_checked_against_itself_and_the_grading_type() -> None:
     memory = moderated_course(grading_type="pass_fail")
     wrong = [

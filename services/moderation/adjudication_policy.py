@@ -9,7 +9,8 @@ from services.moderation.value_object import value_object
 GRADING_SCHEME = "grading_scheme"
 THIRD_MARK = "third_mark"
 # Words have no mean: for pass_fail, only results that pick one of the marks make sense.
-PASS_FAIL_RESULTS = frozenset({"highest", "lowest", "first", "nearest_of_first_two", "third_stands"})
+PASS_FAIL_RESULTS = ("first", "highest", "lowest")
+PASS_FAIL_THIRD_RESULTS = ("nearest_of_first_two", "third_stands")
 
 
 @value_object(kw_only=True)
@@ -38,8 +39,9 @@ class AdjudicationPolicy:
         """Return whether the policy's results are possible for a grading type."""
         if grading_type == "not_graded":
             return False
-        results = {self.result, self.third or self.result}
-        return grading_type != "pass_fail" or results <= PASS_FAIL_RESULTS
+        if grading_type != "pass_fail":
+            return True
+        return self.result in PASS_FAIL_RESULTS and (self.third is None or self.third in PASS_FAIL_THIRD_RESULTS)
 
 
 def policy_to_json(policy: AdjudicationPolicy) -> dict[str, Any]:

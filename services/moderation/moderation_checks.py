@@ -1,6 +1,13 @@
 """Checks shared by the moderation commands that Canvas does not have, in the contract's order (section 8)."""
 
-from services.moderation.adjudication_policy import PASS_FAIL_RESULTS, THIRD_MARK, AdjudicationPolicy
+from collections.abc import Sequence
+
+from services.moderation.adjudication_policy import (
+    PASS_FAIL_RESULTS,
+    PASS_FAIL_THIRD_RESULTS,
+    THIRD_MARK,
+    AdjudicationPolicy,
+)
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.decisions import (
@@ -34,14 +41,20 @@ def check_policy(policy: AdjudicationPolicy, grading_type: str) -> Rejected | No
         return invalid_adjudication("third goes with otherwise third_mark: send both or neither")
     if policy.otherwise == THIRD_MARK and policy.marks != 2:
         return invalid_adjudication("otherwise third_mark needs marks 2")
-    if not policy.suits(grading_type):
-        return invalid_adjudication(
-            f"an assignment of grading type {grading_type} does not take this result: of pass_fail send "
-            f"one of {', '.join(sorted(PASS_FAIL_RESULTS))}"
-        )
-    return None
+    if policy.suits(grading_type):
+        return None
+    if grading_type == "not_graded":
+        return invalid_adjudication("an assignment of grading type not_graded takes no policy: send null")
+    return invalid_adjudication(
+        f"an assignment of grading type {grading_type} takes as result only {_join(PASS_FAIL_RESULTS)}, and as third "
+        f"only {_join(PASS_FAIL_THIRD_RESULTS)}"
+    )
 
 
 def invalid_adjudication(message: str) -> Rejected:
     """Refuse an adjudication policy; ``message`` names the remedy."""
     return Rejected(INVALID_ADJUDICATION.reason, f"{message}; nothing was changed")
+
+
+def _join(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

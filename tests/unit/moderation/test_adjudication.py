@@ -268,6 +268,23 @@ def test_policy_is_checked_against_itself_and_the_grading_type() -> None:
         assert memory.expect_rejection(data, TA1) == "unauthorized"
 
 
+def test_refused_policy_names_what_the_grading_type_takes() -> None:
+    ungraded = moderated_course(grading_type="not_graded")
+    refused = ungraded.submit(commands.SetAdjudicationPolicy(adjudication=MEAN), FINAL_GRADER)
+    assert isinstance(refused, Rejected)
+    assert refused.message == (
+        "an assignment of grading type not_graded takes no policy: send null; nothing was changed"
+    )
+    words = moderated_course(grading_type="pass_fail")
+    for policy in (MEAN, AdjudicationPolicy(result="first", otherwise="third_mark", third="median")):
+        refused = words.submit(commands.SetAdjudicationPolicy(adjudication=policy), FINAL_GRADER)
+        assert isinstance(refused, Rejected)
+        assert refused.message == (
+            "an assignment of grading type pass_fail takes as result only first, highest or lowest, and as third only "
+            "nearest_of_first_two or third_stands; nothing was changed"
+        )
+
+
 def foretell(memory: InMemoryCourse, policy: AdjudicationPolicy) -> Json:
     """Return Ann's row of what another adjudication would answer."""
     document = what_if_document(policy, None, memory.courses[COURSE], memory.assignments[ESSAY])

@@ -76,7 +76,7 @@ def find_marks(student_id: int, course: Course, assignment: Assignment) -> tuple
     for grade in entered:
         score, _ = current_provisional_grade(course, assignment, grade)
         if score is not None:
-            marks.append(Mark(grade.provisional_grade_id, grade.scorer_id, score))
+            marks.append(Mark(grade.provisional_grade_id, grade.scorer_id, score, grade.grade))
     return tuple(marks)
 
 

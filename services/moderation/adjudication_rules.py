@@ -8,24 +8,28 @@ from math import ceil, floor
 from typing import Any, TypeAlias
 
 from services.moderation.adjudication_policy import THIRD_MARK, AdjudicationPolicy
-from services.moderation.grade_conversion import SCORE_MAX, format_number
+from services.moderation.grade_conversion import SCHEME_TYPES, SCORE_MAX, format_number
 from services.moderation.grading_scheme import DEFAULT_SCHEME, GradingScheme
 from services.moderation.value_object import value_object
 
 # Wide enough for the exact difference of any two scores.
 _WIDE_CONTEXT = Context(prec=700)
 SCORE_DIGITS = 15
-Basis: TypeAlias = tuple[AdjudicationPolicy, Decimal, str, GradingScheme | None, tuple[tuple[int, Decimal], ...]]
-"""What an adjudication depends on: policy, points, grading type, the scheme if the policy needs it, ids and scores."""
+TEXT_TYPES = (*SCHEME_TYPES, "pass_fail")
+BasisMark: TypeAlias = tuple[int, Decimal, str | None]
+"""A mark's id and score, and its text where all letters or words have the score 0: without points."""
+Basis: TypeAlias = tuple[AdjudicationPolicy, Decimal, str, GradingScheme | None, tuple[BasisMark, ...]]
+"""What an adjudication depends on: policy, points, grading type, the scheme if the policy needs it, and the marks."""
 
 
 @value_object()
 class Mark:
-    """A provisional grade that counts, with its score now."""
+    """A provisional grade that counts, with its score now; ``text``: as entered."""
 
     provisional_grade_id: int
     scorer_id: int
     score: Decimal
+    text: str | None = None
 
 
 @value_object()
@@ -55,9 +59,10 @@ class Ruling:
 
 def build_basis(policy: AdjudicationPolicy, marks: Iterable[Mark], grading: Grading) -> Basis:
     """Return what an adjudication depends on: it holds as long as this stays the same."""
-    scores = tuple((mark.provisional_grade_id, mark.score) for mark in marks)
     scheme = grading.scheme if policy.needs_scheme else None
-    return policy, grading.points, grading.grading_type, scheme, scores
+    by_text = not grading.points and grading.grading_type in TEXT_TYPES
+    compared = tuple((mark.provisional_grade_id, mark.score, mark.text if by_text else None) for mark in marks)
+    return policy, grading.points, grading.grading_type, scheme, compared
 
 
 def rule(policy: AdjudicationPolicy, marks: Sequence[Mark], grading: Grading) -> Ruling:

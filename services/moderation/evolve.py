@@ -143,7 +143,11 @@ def evolve_assignment(assignment: Assignment, event: AssignmentEvent, *, positio
 
 def _apply_adjudication(assignment: Assignment, event: ProvisionalGradeAdjudicated) -> None:
     grading = Grading(event.points_possible, event.grading_type, event.grading_scheme)
-    marks = [Mark(row["provisional_grade_id"], row["scorer_id"], row["score"]) for row in event.marks]
+    grades = assignment.provisional_grades
+    marks = [
+        Mark(row["provisional_grade_id"], row["scorer_id"], row["score"], grades[row["provisional_grade_id"]].grade)
+        for row in event.marks
+    ]
     basis = build_basis(event.policy, marks, grading)
     last = assignment.adjudications.get(event.student_id)
     if event.outcome == "kept" and last is not None:

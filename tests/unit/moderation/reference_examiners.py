@@ -156,7 +156,9 @@ class ReferenceExaminers(ReferenceState):
     def basis(self, student: int) -> tuple[Any, ...]:
         uses_scheme = self.agreement is not None and self.agreement.boundaries == "grading_scheme"
         scheme = (self.scheme or self.course_scheme) if uses_scheme else None
-        marks = [(mark.number, score) for mark, score in self.counting_marks(student)]
+        # Without points letters and words have no score of their own: then they count as they were entered.
+        by_text = not self.points and self.grading_type in (*SCHEME_TYPES, "pass_fail")
+        marks = [(mark.number, score, by_text and mark.grade) for mark, score in self.counting_marks(student)]
         return self.agreement, self.points or 0, self.grading_type, scheme, marks
 
     def is_stale(self, student: int) -> bool:

@@ -285,6 +285,32 @@ def test_refused_policy_names_what_the_grading_type_takes() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("grading_type", "points", "first", "second"),
+    [
+        ("letter_grade", None, "A", "F"),
+        ("gpa_scale", Decimal(0), "A", "B"),
+        ("pass_fail", Decimal(0), "complete", "incomplete"),
+    ],
+)
+def test_changed_letter_or_word_without_points_makes_an_adjudication_stale(
+    grading_type: str, points: Decimal | None, first: str, second: str
+) -> None:
+    memory = adjudicated_course(AdjudicationPolicy(result="first"), grading_type=grading_type, points_possible=points)
+    for grader in (TA1, TA2):
+        memory.grade(grader, ANN, posted_grade=first)
+    adjudicate(memory)
+    memory.grade(TA2, ANN, posted_grade=first)
+    assert not is_stale(memory, ANN)
+    memory.grade(TA2, ANN, posted_grade=second)
+    assert memory.document()["provisional_grades"][1]["score"] == 0
+    assert is_stale(memory, ANN)
+    assert row(adjudicate(memory), ANN)["outcome"] == "agreed"
+    assert not is_stale(memory, ANN)
+    assert adjudicate(memory).events == ()
+    assert memory.replay().snapshot() == memory.snapshot()
+
+
 def foretell(memory: InMemoryCourse, policy: AdjudicationPolicy) -> Json:
     """Return Ann's row of what another adjudication would answer."""
     document = what_if_document(policy, None, memory.courses[COURSE], memory.assignments[ESSAY])

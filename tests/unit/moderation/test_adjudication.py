@@ -24,7 +24,6 @@ from tests.fixtures.in_memory_course import (
     event_names,
     moderated_course,
 )
-from tests.unit.moderation.lms_fact_builders import DAY1, submission_fact
 from tests.unit.moderation.random_histories import random_history, with_grade_ids
 
 Json = dict[str, Any]
@@ -241,50 +240,6 @@ def test_bulk_selection_of_exactly_what_was_agreed_is_a_selection_by_hand(while_
     memory.publish()
 
 
-def test_policy_is_checked_against_itself_and_the_grading_type() -> None:
-    memory = moderated_course(grading_type="pass_fail")
-    wrong = [
-        MEAN,
-        AdjudicationPolicy(result="first", otherwise="third_mark"),
-        AdjudicationPolicy(result="first", third="third_stands"),
-        AdjudicationPolicy(result="first", marks=3, otherwise="third_mark", third="third_stands"),
-    ]
-    for policy in wrong:
-        assert memory.expect_rejection(commands.SetAdjudicationPolicy(adjudication=policy), FINAL_GRADER) == (
-            "invalid_adjudication"
-        )
-        assert memory.expect_rejection(commands.ConfigureAssignment(fields={"adjudication": policy})) == (
-            "invalid_adjudication"
-        )
-    assert memory.expect_rejection(commands.AdjudicateProvisionalGrades(), FINAL_GRADER) == "invalid_adjudication"
-    set_policy(memory, AdjudicationPolicy(result="first"))
-    assert set_policy(memory, AdjudicationPolicy(result="first")).events == ()
-    memory.configure(moderated_grading=False)
-    assert memory.document()["settings"]["adjudication"] is None
-    memory.configure(moderated_grading=True, final_grader_id=FINAL_GRADER, grader_count=2)
-    memory.publish()
-    for data in (commands.AdjudicateProvisionalGrades(), commands.SetAdjudicationPolicy(adjudication=None)):
-        assert memory.expect_rejection(data, FINAL_GRADER) == "already_published"
-        assert memory.expect_rejection(data, TA1) == "unauthorized"
-
-
-def test_refused_policy_names_what_the_grading_type_takes() -> None:
-    ungraded = moderated_course(grading_type="not_graded")
-    refused = ungraded.submit(commands.SetAdjudicationPolicy(adjudication=MEAN), FINAL_GRADER)
-    assert isinstance(refused, Rejected)
-    assert refused.message == (
-        "an assignment of grading type not_graded takes no policy: send null; nothing was changed"
-    )
-    words = moderated_course(grading_type="pass_fail")
-    for policy in (MEAN, AdjudicationPolicy(result="first", otherwise="third_mark", third="median")):
-        refused = words.submit(commands.SetAdjudicationPolicy(adjudication=policy), FINAL_GRADER)
-        assert isinstance(refused, Rejected)
-        assert refused.message == (
-            "an assignment of grading type pass_fail takes as result only first, highest or lowest, and as third only "
-            "nearest_of_first_two or third_stands; nothing was changed"
-        )
-
-
 @pytest.mark.parametrize(
     ("grading_type", "points", "first", "second"),
     [
@@ -309,41 +264,6 @@ def test_changed_letter_or_word_without_points_makes_an_adjudication_stale(
     assert not is_stale(memory, ANN)
     assert adjudicate(memory).events == ()
     assert memory.replay().snapshot() == memory.snapshot()
-
-
-def foretell(memory: InMemoryCourse, policy: AdjudicationPolicy) -> Json:
-    """Return Ann's row of what another adjudication would answer."""
-    document = what_if_document(policy, None, memory.courses[COURSE], memory.assignments[ESSAY])
-    found: Json = next(r for r in document["students"] if r["student_id"] == ANN)
-    return found
-
-
-def test_what_if_after_the_publication_of_late_work_compares_scores_before_the_deduction() -> None:
-    memory = adjudicated_course()
-    policy = {"late_submission_deduction_enabled": True, "late_submission_deduction": Decimal(10)}
-    memory.expect_accepted(commands.UpsertCourse(fields={"late_policy": policy}))
-    memory.expect_accepted(submission_fact(ANN, submitted_at=DAY1, attempt=1, seconds_late=3_600))
-    memory.grade(TA1, ANN, 6)
-    memory.grade(TA2, ANN, 7)
-    adjudicate(memory)
-    memory.publish()
-    assert memory.get_submission(ANN)["score"] == 5.5
-    foretold = foretell(memory, MEAN)
-    assert (foretold["score"], foretold["current_score"], foretold["differs"]) == ("6.5", "6.5", False)
-    other = foretell(memory, AdjudicationPolicy(result="highest"))
-    assert (other["score"], other["current_score"], other["differs"]) == ("7", "6.5", True)
-
-
-def test_what_if_after_the_publication_reads_scores_that_follow_changed_points() -> None:
-    policy = AdjudicationPolicy(result="first")
-    memory = adjudicated_course(policy, grading_type="pass_fail")
-    for grader in (TA1, TA2):
-        memory.grade(grader, ANN, posted_grade="complete")
-    adjudicate(memory)
-    memory.publish()
-    memory.configure(points_possible=Decimal(20))
-    foretold = foretell(memory, policy)
-    assert (foretold["score"], foretold["current_score"], foretold["differs"]) == ("20", "20", False)
 
 
 def test_adjudication_is_idempotent_keeps_selections_and_equals_its_what_if_in_any_history() -> None:

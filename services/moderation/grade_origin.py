@@ -52,7 +52,7 @@ def describe_origin(grade_id: int, events: Sequence[AssignmentEvent]) -> str:
                     agreement, by_hand = None, BY_ENTRY
     if agreement is not None:
         return _describe_agreement(agreement)
-    return by_hand or ("the only grade to publish" if is_entered else "as nobody had entered a grade")
+    return by_hand or ("the only grade to publish" if is_entered else "because no grade had been entered")
 
 
 def _describe_agreement(event: ProvisionalGradeAdjudicated) -> str:

@@ -124,7 +124,7 @@ def test_grade_published_for_want_of_an_entered_one_is_explained_as_such() -> No
     memory = moderated_course()
     memory.comment(TA1, ANN)
     memory.comment(TA2, ANN)
-    assert publish_and_explain(memory) == "as nobody had entered a grade."
+    assert publish_and_explain(memory) == "because no grade had been entered."
     assert explain(memory)["sentence"].startswith("The grade without a score was published")
 
 
@@ -163,5 +163,5 @@ def test_origin_agrees_with_the_reason_of_the_publication_plan_in_any_history() 
         ("adjudication", "agreed"),
         ("selection", "selected by a moderator"),
         ("only_grade", "the only grade to publish"),
-        ("first_of_comments", "as nobody had entered a grade"),
+        ("first_of_comments", "because no grade had been entered"),
     }

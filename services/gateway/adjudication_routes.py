@@ -1,5 +1,6 @@
 """Adjudication: set the policy, adjudicate, and preview what a policy would do."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -34,6 +35,7 @@ from services.moderation.visibility import may_moderate
 
 router = APIRouter(prefix="/api/moderation/v1/assignments/{assignment_id}")
 POLICY_FIELDS = frozenset(PolicyDocument.model_fields)
+_SMALL_NUMBER = re.compile("[0-9]{1,4}")
 Policy = Annotated[OptionalQueryText, Query(description="a policy as JSON to preview; default: the assignment's own")]
 
 
@@ -46,12 +48,13 @@ async def set_adjudication_policy(
     reject_unknown_parameters(params, {"adjudication": POLICY_FIELDS})
     if "adjudication" not in params:
         raise bad_request("adjudication is missing: send the policy, or null for none")
-    policy: dict[str, Any] = get_object(params, "adjudication")
+    # An object without fields is no null: like any policy without result, the command's schema refuses it.
+    policy: dict[str, Any] | None = None if params["adjudication"] in (None, "") else get_object(params, "adjudication")
     # A form holds only texts.
-    if isinstance(policy.get("marks"), str) and policy["marks"].isdecimal():
+    if policy is not None and isinstance(policy.get("marks"), str) and _SMALL_NUMBER.fullmatch(policy["marks"]):
         policy["marks"] = int(policy["marks"])
     _, assignment = await load_assignment(dependencies, caller, assignment_id)
-    data = {"adjudication": policy or None}
+    data = {"adjudication": policy}
     return json_response(
         request, await send_command(request, dependencies, caller, "set_adjudication_policy", assignment, data)
     )

@@ -51,8 +51,8 @@ async def allocate(
     data: dict[str, Any] = {}
     if params.get("allocations") is not None:
         data["allocations"] = _get_allocations(dependencies, caller, course, assignment, params["allocations"])
-    evenly = get_object(params, "evenly")
-    if evenly:
+    if params.get("evenly") not in (None, ""):
+        evenly = get_object(params, "evenly")
         graders = get_ids(evenly, "grader_ids", dependencies.live_events_shard)
         data["evenly"] = {"grader_ids": graders or [], "marks": get_count(evenly, "marks")}
     if params.get("enforced") is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -42,6 +43,7 @@ from services.moderation.upcasters import upcast
 router = APIRouter()
 ROWS_MAX = 50
 VERSION_MAX = 2**31 - 1
+_NUMBER = re.compile("[0-9]{1,19}")
 STUDENT_COLUMNS: Mapping[str, Callable[[StudentRow], Any]] = {
     "student": lambda row: row.student_id,
     "set": lambda row: not row.in_moderation_set,
@@ -61,11 +63,11 @@ async def assignments_page(
     csv: Literal["", "assignments"] = "",
 ) -> Response:
     """List assignments, newest first, or those of a course or with an id."""
-    requested_id = _parse_number(id, ID_MAX) if id else None
+    requested_id = parse_number(id, ID_MAX) if id else None
     rows = await list_assignments(
         dependencies.pool,
         requested_id,
-        _parse_number(before, ID_MAX) if before else None,
+        parse_number(before, ID_MAX) if before else None,
         ROWS_MAX + 1,
         None if user.sees_all_accounts else user.root_account_id,
     )
@@ -102,7 +104,7 @@ async def assignment_page(
     state_changes = find_changes(snapshot.earlier_document, document)
     path, kept = f"/assignments/{root_account}/{assignment}", {"version": version, "at": at, "compare": compare}
     stream_version = snapshot.state.version
-    until = min(_parse_number(before, VERSION_MAX) - 1 if before else stream_version, stream_version)
+    until = min(parse_number(before, VERSION_MAX) - 1 if before else stream_version, stream_version)
     events = await StreamReader(dependencies.pool).events_page(snapshot.stream, max(until - ROWS_MAX, 0), until)
     return dependencies.templates.render_page(
         request,
@@ -156,13 +158,13 @@ async def _load_snapshot(
     if not streams:
         raise HTTPException(404, "This root account has no such assignment.")
     as_of_arguments = (
-        {"version": _parse_number(version, VERSION_MAX)} if version else {"at": parse_time(as_utc(at))} if at else {}
+        {"version": parse_number(version, VERSION_MAX)} if version else {"at": parse_time(as_utc(at))} if at else {}
     )
     loaded = await load_as_of(stream_reader, root_account, assignment, **as_of_arguments)
     latest = await load_as_of(stream_reader, root_account, assignment) if as_of_arguments else loaded
     if loaded is None or latest is None:
         raise HTTPException(404, "The assignment did not exist at that version or time, or it lies in the future.")
-    compared, earlier_document = _parse_number(compare, VERSION_MAX) if compare else loaded[1].version - 1, None
+    compared, earlier_document = parse_number(compare, VERSION_MAX) if compare else loaded[1].version - 1, None
     if compared > 0:
         compared_state = await load_as_of(stream_reader, root_account, assignment, version=compared)
         if compared_state is None:
@@ -172,10 +174,12 @@ async def _load_snapshot(
     return AssignmentSnapshot(streams[0].number, *loaded, latest[1].version, compared, earlier_document, refused_with)
 
 
-def _parse_number(text: str, maximum: int) -> int:
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:20]) <= maximum:
+def parse_number(text: str, maximum: int) -> int:
+    """Parse an id or version in a query. Raises HTTPException."""
+    number = int(text) if _NUMBER.fullmatch(text) else 0
+    if not 0 < number <= maximum:
         raise HTTPException(400, "Ids and versions must be positive numbers.")
-    return int(text)
+    return number
 
 
 def _grader_names(course: Course, state: Assignment) -> dict[int, str]:

@@ -1,14 +1,16 @@
 """Typed values of parameters: objects, texts, numbers, ids, and Rails's forms of true."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
-from schemas.fields import parse_id
+from schemas.fields import COUNT_MAX, parse_id
 from schemas.global_ids import to_local_id
 from services.gateway.rails_params import Params
 from services.gateway.responses import bad_request
 
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,10}(\.[0-9]{1,15})?", re.ASCII)
+# As many digits as a double is written with, for numbers from 0.0001 on.
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,10}(\.[0-9]{1,20})?", re.ASCII)
 _TRUE_WORDS = ("true", "t", "1", "on", "yes", "y")
 
 
@@ -36,26 +38,34 @@ def get_text(params: Params, name: str, display_name: str) -> str | None:
     value = params.get(name)
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         raise bad_request(f"send {display_name} as a text")
-    return repr(value)
+    # repr() alone would write 0.00001 as 1e-05, which is no grade.
+    return format(Decimal(repr(value)), "f")
 
 
 def get_number(params: Params, name: str, display_name: str) -> float | None:
-    """Return a plain decimal number; None if it is absent, null or empty. Raises ApiError for any other value."""
-    value = get_text(params, name, display_name)
+    """Return a JSON number, or the number that a text means; None if it is absent, null or empty.
+
+    Raises ApiError for any other value. The command's schema limits the range.
+    """
+    value = params.get(name)
     if value in (None, ""):
         return None
-    if value is None or not _DECIMAL.fullmatch(value):
+    if not (_is_number(value) or (isinstance(value, str) and _DECIMAL.fullmatch(value))):
         raise bad_request(f"send {display_name} as a plain number such as 7.5")
     return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def get_count(params: Params, name: str) -> int | None:
     """Return a whole number; None if it is absent, null or empty. Raises ApiError for any other value."""
     value = get_number(params, name, name)
-    if value is not None and not value.is_integer():
-        raise bad_request(f"send {name} as a whole number")
+    if value is not None and not (value.is_integer() and abs(value) <= COUNT_MAX):
+        raise bad_request(f"send {name} as a whole number up to {COUNT_MAX}")
     return None if value is None else int(value)
 
 

@@ -1,5 +1,6 @@
 """Request parsing: Rails's parameters in all encodings, pages, ids as strings."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -13,7 +14,7 @@ from services.gateway.authentication import Caller
 from services.gateway.command_client import build_command_id
 from services.gateway.pagination import Page, link_header, parse_page
 from services.gateway.rails_params import BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX, SMALL_FIELDS_MAX, parse_params
-from services.gateway.rails_values import get_ids, get_number, get_object, get_text, parse_bool
+from services.gateway.rails_values import get_count, get_ids, get_number, get_object, get_text, parse_bool
 from services.gateway.responses import ApiError, stringify_ids
 
 Json = dict[str, Any]
@@ -150,7 +151,7 @@ def test_values_are_converted_to_the_requested_type() -> None:
         with pytest.raises(ApiError):
             get_ids(wrong, "a")
     assert [get_number({"a": sent}, "a", "a") for sent in ("7.50", -3, "")] == [7.5, -3, None]
-    no_numbers: list[Json] = [{"a": "x"}, {"a": "1e3"}, {"a": "nan"}, {"a": True}, {"a": " 7"}]
+    no_numbers: list[Json] = [{"a": "x"}, {"a": "1e3"}, {"a": "nan"}, {"a": True}, {"a": " 7"}, {"a": "7." + 21 * "1"}]
     for wrong in no_numbers:
         with pytest.raises(ApiError):
             get_number(wrong, "a", "a")
@@ -160,6 +161,26 @@ def test_values_are_converted_to_the_requested_type() -> None:
             get_text(wrong, "a", "a")
         with pytest.raises(ApiError):
             get_object({"a": [1]}, "a")
+
+
+@pytest.mark.parametrize(
+    "sent", [3.3333333333333335, 0.6666666666666666, 0.30000000000000004, 1e-05, -2.5e-07, 7, -0.1, 1e9, 123456789.123]
+)
+def test_number_of_a_json_body_is_taken_as_it_is_and_written_in_plain_digits(sent: float) -> None:
+    assert get_number({"a": sent}, "a", "a") == sent
+    text = get_text({"a": sent}, "a", "a")
+    assert text is not None
+    assert re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text)
+    assert float(text) == sent
+    assert get_number({"a": text}, "a", "a") == sent
+
+
+def test_count_is_a_whole_number_that_a_command_can_hold() -> None:
+    assert [get_count({"a": sent}, "a") for sent in ("3", 3, 3.0, "")] == [3, 3, 3, None]
+    no_counts: list[Json] = [{"a": 1.5}, {"a": "1.5"}, {"a": 1e308}, {"a": 2**63}]
+    for wrong in no_counts:
+        with pytest.raises(ApiError):
+            get_count(wrong, "a")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from services.gateway.command_client import CommandRequest, raise_for_verdict
 from services.gateway.dependencies import ASSIGNMENT_PATH, AuthenticatedCaller, Dependencies, GatewayDependencies
 from services.gateway.openapi_canvas import ADD_STUDENTS, BULK_SELECT, SELECT
 from services.gateway.openapi_service import PUBLISH
-from services.gateway.pagination import parse_list
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
 from services.gateway.path_ids import find_view, find_view_after, resolve_assignment_key
 from services.gateway.rails_params import Params, parse_params
@@ -50,12 +49,15 @@ def _get_anonymous_students(view: AssignmentView, params: Params) -> list[int] |
     """
     if not view.can_moderate:
         raise unauthorized()
-    if params.get("student_ids") is None:
+    value = params.get("student_ids")
+    if value is None:
         return None
-    students = [view.find_student(anonymous_id) for anonymous_id in parse_list(params["student_ids"])]
-    if not students or None in students:
+    anonymous_ids = [item for item in (value if isinstance(value, list) else [value]) if item != ""]
+    students = [view.find_student(item) if isinstance(item, str) else None for item in anonymous_ids]
+    found_students = [student for student in students if student is not None]
+    if len(found_students) < len(students):
         raise bad_request("the assignment hides its students: send their anonymous ids as student_ids[]")
-    return [student for student in students if student is not None]
+    return found_students
 
 
 @router.put("/provisional_grades/bulk_select", operation_id="bulk_select_provisional_grades", **BULK_SELECT)

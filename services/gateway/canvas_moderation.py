@@ -39,7 +39,11 @@ async def add_students(
         request, dependencies, caller, CommandRequest("select_students_for_moderation", *assignment_key, data)
     )
     view = await find_view_after(dependencies, caller, assignment_key, verdict)
-    return json_response(request, [view.moderated_student_json(row["id"]) for row in verdict["result"]])
+    rows = [view.moderated_student_json(row["id"]) for row in verdict["result"]]
+    if view.anonymizes_moderation_set:
+        # The result's order is that of the user ids, which would reveal the students.
+        rows.sort(key=lambda row: row["anonymous_id"])
+    return json_response(request, rows)
 
 
 def _get_anonymous_students(view: AssignmentView, params: Params) -> list[int] | None:

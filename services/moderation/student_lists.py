@@ -60,7 +60,11 @@ class StudentLists(Viewer):
         if not self.anonymizes_students:
             return document
         if isinstance(document, list):
-            return [self.with_anonymous_ids(item, field) for item in document]
+            items = [self.with_anonymous_ids(item, field) for item in document]
+            if all(isinstance(item, dict) and field in item for item in document):
+                # The order of student ids would reveal the students.
+                items.sort(key=lambda item: item["anonymous_id"])
+            return items
         if not isinstance(document, dict):
             return document
         body = {name: self.with_anonymous_ids(item, field) for name, item in document.items() if name != field}

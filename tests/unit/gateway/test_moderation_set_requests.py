@@ -54,3 +54,17 @@ async def test_hidden_student_is_added_by_anonymous_id_and_not_named() -> None:
         assert str(ANN) not in answer.text
     assert (await gateway.request("POST", PATH, TA1, json={"student_ids": [anonymous_id]})).status_code == 403
     assert memory.selections().keys() == {ANN}
+
+
+async def test_hidden_students_are_answered_in_the_order_of_their_anonymous_ids() -> None:
+    gateway = build_gateway(hidden=True)
+    memory = gateway.memory
+    for student in range(100, 120):
+        memory.enroll(student, "Student")
+    course, essay = memory.courses[COURSE], memory.assignments[ESSAY]
+    anonymous_ids = [ids.anonymous_id(course, essay, student) for student in range(100, 120)]
+    assert anonymous_ids != sorted(anonymous_ids)
+
+    answer = await gateway.request("POST", PATH, FINAL_GRADER, json={"student_ids": anonymous_ids})
+
+    assert [row["anonymous_id"] for row in answer.json()] == sorted(anonymous_ids)

@@ -28,7 +28,7 @@ from services.gateway.service_routes import AsOfTime, AsOfVersion
 from services.moderation.allocation import allocation_document
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
-from services.moderation.visibility import may_moderate
+from services.moderation.visibility import may_moderate, reads_grader_names
 
 router = APIRouter(prefix="/api/moderation/v1/assignments/{assignment_id}")
 ALLOCATION_PARAMETERS: TakenParameters = {
@@ -98,9 +98,16 @@ async def allocation(
     require_reader(course, assignment, caller)
     # Permissions are checked against the present state; the result is computed from the past one.
     sections = course.visible_sections(caller.user_id) if may_moderate(course, assignment, caller.user_id) else None
+    may_name_graders = reads_grader_names(course, assignment, caller.user_id)
     course, assignment = await load_assignment_as_of(dependencies, caller, assignment_id, version, at)
     document = allocation_document(
-        assignment.allocations, assignment.allocation_enforced, caller.user_id, sections, course, assignment
+        assignment.allocations,
+        assignment.allocation_enforced,
+        caller.user_id,
+        sections,
+        course,
+        assignment,
+        may_name_graders=may_name_graders,
     )
     return json_response(request, document)
 

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from services.gateway.authentication import Caller
 from services.gateway.command_client import CommandRequest, raise_for_verdict
 from services.gateway.dependencies import ASSIGNMENT_PATH, AuthenticatedCaller, Dependencies, GatewayDependencies
+from services.gateway.hidden_names import read_result
 from services.gateway.openapi_canvas import ADD_STUDENTS, BULK_SELECT, SELECT
 from services.gateway.openapi_service import PUBLISH
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
@@ -78,7 +79,8 @@ async def bulk_select(
     command_request = CommandRequest(
         "bulk_select_provisional_grades", *assignment_key, {"provisional_grade_ids": provisional_grade_ids}
     )
-    return json_response(request, (await _send_command(request, dependencies, caller, command_request))["result"])
+    verdict = await _send_command(request, dependencies, caller, command_request)
+    return json_response(request, await read_result(dependencies, caller, verdict))
 
 
 @router.put("/provisional_grades/{provisional_grade_id}/select", operation_id="select_provisional_grade", **SELECT)
@@ -99,7 +101,8 @@ async def select(
     command_request = CommandRequest(
         "select_provisional_grade", *assignment_key, {"provisional_grade_id": parsed_grade_id}
     )
-    return json_response(request, (await _send_command(request, dependencies, caller, command_request))["result"])
+    verdict = await _send_command(request, dependencies, caller, command_request)
+    return json_response(request, await read_result(dependencies, caller, verdict))
 
 
 @router.post("/provisional_grades/publish", operation_id="publish_provisional_grades", **PUBLISH)
@@ -113,7 +116,8 @@ async def publish(
     data = {} if plan_digest is None else {"plan_digest": plan_digest}
     assignment_key, _ = await resolve_assignment_key(dependencies, caller, course_id, assignment_id)
     command_request = CommandRequest("publish_provisional_grades", *assignment_key, data)
-    return json_response(request, (await _send_command(request, dependencies, caller, command_request))["result"])
+    verdict = await _send_command(request, dependencies, caller, command_request)
+    return json_response(request, await read_result(dependencies, caller, verdict))
 
 
 async def _send_command(

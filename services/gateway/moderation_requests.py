@@ -8,6 +8,7 @@ from services.gateway import path_ids
 from services.gateway.authentication import Caller
 from services.gateway.command_client import CommandRequest, raise_for_verdict
 from services.gateway.dependencies import Dependencies
+from services.gateway.hidden_names import read_result
 from services.gateway.rails_params import Params
 from services.gateway.rails_values import get_ids
 from services.gateway.responses import not_found, unauthorized
@@ -35,7 +36,9 @@ async def load_assignment_as_of(
 ) -> tuple[Course, Assignment]:
     """Load an assignment and its course, now or as of a version or time.
 
-    Students and graders who are anonymous now stay so in every earlier state: two answers together must not name them.
+    Students who are anonymous now stay so in every earlier state: two answers together must not name them. Graders do
+    not, as other roles and settings let the caller know them then: a document that names them also needs the present
+    rule, asked before this call.
 
     Raises ApiError: 404 for the future; 403 for a state that cannot be shown without naming students who are hidden.
     """
@@ -49,7 +52,6 @@ async def load_assignment_as_of(
     if past is None:
         raise not_found()
     past_course, past_assignment = past
-    past_assignment.grader_names_visible_to_final_grader &= assignment.grader_names_visible_to_final_grader
     if assignment.anonymizes_students(course):
         past_assignment.anonymous_grading = True
         if not past_assignment.anonymizes_students(past_course):
@@ -101,4 +103,4 @@ async def send_command(
     """Send a moderation command about an assignment; return its result. Raises ApiError if it is rejected."""
     command_request = CommandRequest(command_type, assignment.course_id, assignment.assignment_id, data)
     verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
-    return raise_for_verdict(verdict)["result"]
+    return await read_result(dependencies, caller, raise_for_verdict(verdict))

@@ -70,7 +70,8 @@ _WRITE_RESPONSES: Responses = {
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "a request with the same key is not processed again and receives the same response",
+    "description": "a request with the same key is not processed again and receives the same response, without names"
+    " that are hidden since",
     "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
 }
 

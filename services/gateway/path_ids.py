@@ -89,17 +89,34 @@ async def find_view_after(
 ) -> AssignmentView:
     """Load an assignment as the caller sees it after a verdict; for a repeated command, as of the first verdict.
 
+    It is the present one also for a repeated command if somebody is hidden from the caller who was not at that time.
     Raises ApiError (404) if there is none.
     """
-    if verdict["duplicate"]:
+    view = await find_view(dependencies, caller, assignment_key)
+    if view is not None and verdict["duplicate"]:
+        hidden_now = _list_hidden(view)
         course_and_assignment = await dependencies.state_cache.load_as_of(
             caller.root_account_id, assignment_key[1], version=verdict["stream_version"]
         )
-    else:
-        course_and_assignment = await dependencies.state_cache.get_assignment(caller.root_account_id, assignment_key[1])
-    if course_and_assignment is None:
+        if course_and_assignment is None:
+            raise not_found()
+        first_view = AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
+        if hidden_now <= _list_hidden(first_view):
+            return first_view
+        view = await find_view(dependencies, caller, assignment_key)
+    if view is None:
         raise not_found()
-    return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
+    return view
+
+
+def _list_hidden(view: AssignmentView) -> set[str]:
+    """List who is anonymous in a view."""
+    hidden = {
+        "students": view.anonymizes_students,
+        "moderation set": view.anonymizes_moderation_set,
+        "graders": not view.can_view_grader_names,
+    }
+    return {group for group, is_hidden in hidden.items() if is_hidden}
 
 
 async def resolve_assignment_key(

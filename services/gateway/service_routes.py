@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -14,6 +14,7 @@ from services.eventlog.schedules import find_refusal
 from services.eventlog.stream_reader import StoredVerdict, VerdictArchived
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
+from services.gateway.hidden_names import hide_names
 from services.gateway.openapi_service import (
     GET_COMMAND,
     GET_STATE,
@@ -32,7 +33,6 @@ from services.gateway.responses import (
     wants_string_ids,
 )
 from services.moderation.assignment import Assignment
-from services.moderation.canvas_views import AssignmentView
 from services.moderation.course import Course
 from services.moderation.state_document import state_document
 from services.moderation.visibility import is_auditor
@@ -94,22 +94,7 @@ async def command(
         return json_response(request, verdict)
     if metadata.get("actor_id") != caller.user_id:
         raise not_found()
-    return json_response(request, {**verdict, "result": await _hide_students(dependencies, caller, verdict)})
-
-
-async def _hide_students(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:
-    """Return a verdict's result, with anonymous ids for the students of an assignment that hides them."""
-    assignment_id, result = verdict.get("assignment_id"), verdict["result"]
-    course_and_assignment = (
-        None
-        if assignment_id is None or result is None
-        else await dependencies.state_cache.get_assignment(caller.root_account_id, int(assignment_id))
-    )
-    if course_and_assignment is None:
-        return result
-    view = AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
-    names_set = verdict["type"] == "select_students_for_moderation" and view.anonymizes_moderation_set
-    return view.with_anonymous_ids(result, "id" if names_set else "student_id")
+    return json_response(request, {**verdict, "result": await hide_names(dependencies, caller, verdict)})
 
 
 def _parse_coordinates(record: str) -> tuple[tuple[int, int], str | None]:

@@ -181,14 +181,17 @@ def allocation_document(
     sections: frozenset[int | None] | None,
     course: Course,
     assignment: Assignment,
+    *,
+    may_name_graders: bool = True,
 ) -> dict[str, Any]:
     """Describe an allocation to a moderator or auditor, by student id, or by anonymous id while students are hidden.
 
     ``sections``: the only ones whose students the reader may see; None: all.
     If graders are anonymous to the reader, they are left out: a student's provisional grades show the graders'
     anonymous ids, and the allocation, or a grader's number of students, would reveal whose ids these are.
+    ``may_name_graders``: of an earlier state, whether the reader may know graders now; both states must allow it.
     """
-    names_graders = reads_grader_names(course, assignment, user_id)
+    names_graders = may_name_graders and reads_grader_names(course, assignment, user_id)
     if sections is not None:
         allocations = {
             student: graders for student, graders in allocations.items() if course.is_visible_student(student, sections)

@@ -144,6 +144,22 @@ async def test_hidden_students_are_hidden_in_earlier_states_too(examiners: Exami
         assert [row for row in then["students"] if "student_id" in row] == []
 
 
+async def test_graders_are_hidden_from_a_new_final_grader_in_earlier_states_too(examiners: Examiners) -> None:
+    ta1, student = examiners.world.user_id("ta1"), examiners.world.user_id("s0")
+    named = {"allocations": [{"grader_id": ta1, "student_ids": [student]}]}
+    await examiners.ask("POST", "allocate_submissions", json=named)
+    version = (await examiners.ask("GET", "state", AUDITOR))["version"]
+
+    new_final_grader = examiners.world.user_id("ta2")
+    await examiners.configure(final_grader_id=new_final_grader, grader_names_visible_to_final_grader=False)
+
+    for path in ("allocation", f"allocation?version={version}"):
+        shown = await examiners.ask("GET", path, "ta2")
+        assert (shown["graders"], shown["students"]) == (None, [{"student_id": int(student), "grader_ids": None}])
+        audited = await examiners.ask("GET", path, AUDITOR)
+        assert audited["students"] == [{"student_id": int(student), "grader_ids": [int(ta1)]}]
+
+
 async def test_revising_and_withdrawing_a_grade_each_emit_a_grade_change(examiners: Examiners) -> None:
     student = int(examiners.world.user_id("s0"))
     await examiners.mark("ta1", "s0", 7)

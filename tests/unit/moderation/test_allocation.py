@@ -265,3 +265,21 @@ def test_graders_are_named_in_the_allocation_once_the_reader_may_see_them() -> N
     memory.grade(TA1, ANN, 5)
     memory.publish()
     assert graders_shown_to(FINAL_GRADER) == [TA1]
+
+
+@pytest.mark.parametrize("named_then", [True, False])
+@pytest.mark.parametrize("may_be_named_now", [True, False])
+def test_allocation_of_an_earlier_state_names_graders_only_if_both_states_allow_it(
+    named_then: bool, may_be_named_now: bool
+) -> None:
+    memory = moderated_course(grader_names_visible_to_final_grader=named_then)
+    allocate(memory, by_name({TA1: (ANN,)}))
+    course, essay = memory.courses[COURSE], memory.assignments[ESSAY]
+
+    shown = allocation_document(
+        essay.allocations, False, FINAL_GRADER, None, course, essay, may_name_graders=may_be_named_now
+    )
+
+    is_named = named_then and may_be_named_now
+    assert shown["students"] == [{"student_id": ANN, "grader_ids": [TA1] if is_named else None}]
+    assert (shown["graders"] is not None) is is_named

@@ -1,0 +1,49 @@
+"""Hides in the result of an earlier command who is hidden now: the settings may have changed since it was decided."""
+
+from typing import Any
+
+from services.gateway.authentication import Caller
+from services.gateway.dependencies import Dependencies
+from services.moderation.assignment import Assignment
+from services.moderation.canvas_views import AssignmentView
+from services.moderation.visibility import reads_grader_names
+
+
+async def read_result(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:
+    """Return the result of an accepted command; of a repeated one without the names that are hidden now."""
+    return await hide_names(dependencies, caller, verdict) if verdict["duplicate"] else verdict["result"]
+
+
+async def hide_names(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:
+    """Return a verdict's result without the students and graders who are hidden from the caller now."""
+    assignment_id, result = verdict.get("assignment_id"), verdict["result"]
+    course_and_assignment = (
+        None
+        if assignment_id is None or result is None
+        else await dependencies.state_cache.get_assignment(caller.root_account_id, int(assignment_id))
+    )
+    if course_and_assignment is None:
+        return result
+    course, assignment = course_and_assignment
+    if not reads_grader_names(course, assignment, caller.user_id):
+        result = _hide_graders(verdict["type"], result, assignment)
+    view = AssignmentView(course, assignment, caller.user_id, dependencies.lms_url)
+    names_set = verdict["type"] == "select_students_for_moderation" and view.anonymizes_moderation_set
+    return view.with_anonymous_ids(result, "id" if names_set else "student_id")
+
+
+def _hide_graders(command_type: str, result: dict[str, Any], assignment: Assignment) -> dict[str, Any]:
+    """Leave out other graders' user ids as a result of now would: only these two commands answer with them."""
+    if command_type == "allocate_submissions":
+        students = [{**row, "grader_ids": None} for row in result["students"]]
+        return {**result, "graders": None, "students": students}
+    if command_type == "plan_publication":
+        return {**result, "students": [_hide_scorer(row, assignment) for row in result["students"]]}
+    return result
+
+
+def _hide_scorer(row: dict[str, Any], assignment: Assignment) -> dict[str, Any]:
+    if "scorer_id" not in row:
+        return row
+    kept = {name: value for name, value in row.items() if name != "scorer_id"}
+    return {**kept, "anonymous_grader_id": assignment.grader_slots.get(row["scorer_id"])}

@@ -1,0 +1,204 @@
+"""Who is hidden now stays hidden in every answer about the past: earlier states, verdicts, repeated requests."""
+
+from typing import Any
+
+import pytest
+
+from services.moderation import ids
+from tests.fixtures.in_memory_course import (
+    ADMIN,
+    ANN,
+    BEN,
+    CAT,
+    COURSE,
+    ESSAY,
+    FINAL_GRADER,
+    TA1,
+    TA2,
+    TEACHER,
+    InMemoryCourse,
+    add_admin,
+    moderated_course,
+)
+from tests.fixtures.in_memory_gateway import CANVAS_PATH, OWN_PATH, InMemoryGateway
+
+Json = dict[str, Any]
+STUDENTS = (ANN, BEN, CAT)
+KEY = {"idempotency-key": "a key"}
+HIDE_GRADERS = {"final_grader_id": FINAL_GRADER, "grader_names_visible_to_final_grader": False}
+HIDE_STUDENTS = {"anonymous_grading": True}
+ALLOCATION: Json = {"allocations": [{"grader_id": TA1, "student_ids": list(STUDENTS)}]}
+
+
+def version_of(memory: InMemoryCourse) -> int:
+    return memory.assignments[ESSAY].version
+
+
+def anonymous_ids_of(memory: InMemoryCourse, *students: int) -> list[str]:
+    return [ids.anonymous_id(memory.courses[COURSE], memory.assignments[ESSAY], student) for student in students]
+
+
+def grader_fields(document: Any) -> set[str]:
+    """Collect the names of all fields that hold a grader's user id."""
+    if isinstance(document, list):
+        return {name for part in document for name in grader_fields(part)}
+    if not isinstance(document, dict):
+        return set()
+    names = {name for name in ("grader_id", "grader_ids", "scorer_id", "graders") if document.get(name)}
+    return names.union(*(grader_fields(part) for part in document.values()))
+
+
+async def find_last_command(gateway: InMemoryGateway, user: int) -> Json:
+    """Ask for the command that was sent last."""
+    command_id = list(gateway.first_verdicts)[-1]
+    answer = await gateway.request("GET", f"/api/moderation/v1/commands/{command_id}", user)
+    verdict: Json = answer.json()
+    assert verdict["status"] == "accepted"
+    return verdict
+
+
+@pytest.mark.parametrize("final_grader", [None, TEACHER])
+async def test_earlier_allocation_names_no_graders_to_a_final_grader_who_may_not_know_them(
+    final_grader: int | None,
+) -> None:
+    memory = moderated_course(final_grader_id=final_grader, anonymous_grading=True)
+    gateway = InMemoryGateway(memory)
+    add_admin(memory, "select_final_grade", "view_audit_trail")
+    allocation = {"allocations": [{"grader_id": TA1, "student_ids": anonymous_ids_of(memory, ANN, BEN)}]}
+    sent = await gateway.request("POST", f"{OWN_PATH}/allocate_submissions", final_grader or ADMIN, json=allocation)
+    assert sent.status_code == 200, sent.text
+    version = version_of(memory)
+    memory.configure(**HIDE_GRADERS)
+
+    for query in ("", f"?version={version}"):
+        answer = await gateway.request("GET", f"{OWN_PATH}/allocation{query}", FINAL_GRADER)
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["students"]) == 2
+        assert grader_fields(answer.json()) == set(), query
+        audited = await gateway.request("GET", f"{OWN_PATH}/allocation{query}", ADMIN)
+        assert grader_fields(audited.json()) == {"grader_id", "grader_ids", "graders"}, query
+
+
+async def test_graders_hidden_then_stay_hidden_in_that_state_although_they_are_named_now() -> None:
+    memory = moderated_course(grader_names_visible_to_final_grader=False)
+    gateway = InMemoryGateway(memory)
+    await gateway.request("POST", f"{OWN_PATH}/allocate_submissions", FINAL_GRADER, json=ALLOCATION)
+    version = version_of(memory)
+    memory.configure(grader_names_visible_to_final_grader=True)
+
+    now = await gateway.request("GET", f"{OWN_PATH}/allocation", FINAL_GRADER)
+    then = await gateway.request("GET", f"{OWN_PATH}/allocation?version={version}", FINAL_GRADER)
+
+    assert grader_fields(now.json()) == {"grader_id", "grader_ids", "graders"}
+    assert grader_fields(then.json()) == set()
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "named"),
+    [
+        ("allocate_submissions", ALLOCATION, {"grader_id", "grader_ids", "graders"}),
+        ("plan_publication", {}, {"scorer_id"}),
+    ],
+)
+async def test_verdict_of_an_own_command_and_its_repetition_hide_graders_who_are_hidden_now(
+    operation: str, body: Json, named: set[str]
+) -> None:
+    memory = moderated_course()
+    gateway = InMemoryGateway(memory)
+    memory.grade(TA1, ANN, 5)
+
+    async def repeat() -> Any:
+        answer = await gateway.request("POST", f"{OWN_PATH}/{operation}", FINAL_GRADER, KEY, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    first = await repeat()
+    assert grader_fields(first) == named
+    assert await repeat() == first == (await find_last_command(gateway, FINAL_GRADER))["result"]
+
+    memory.configure(**HIDE_GRADERS)
+
+    again, verdict = await repeat(), await find_last_command(gateway, FINAL_GRADER)
+    for result in (again, verdict["result"]):
+        assert grader_fields(result) == set()
+        assert [row["student_id"] for row in result["students"]] == [row["student_id"] for row in first["students"]]
+    if operation == "plan_publication":
+        assert again["students"][0]["anonymous_grader_id"] == memory.assignments[ESSAY].grader_slots[TA1]
+
+
+@pytest.mark.parametrize("operation", ["allocate_submissions", "plan_publication"])
+async def test_verdict_of_an_own_command_and_its_repetition_hide_students_who_are_hidden_now(operation: str) -> None:
+    memory = moderated_course()
+    gateway = InMemoryGateway(memory)
+    for student in STUDENTS:
+        memory.grade(TA1, student, 5)
+    body = ALLOCATION if operation == "allocate_submissions" else {}
+    path = f"{OWN_PATH}/{operation}"
+    await gateway.request("POST", path, FINAL_GRADER, KEY, json=body)
+    memory.configure(**HIDE_STUDENTS)
+    anonymous_ids = anonymous_ids_of(memory, *STUDENTS)
+    if operation == "allocate_submissions":
+        body = {"allocations": [{"grader_id": TA1, "student_ids": anonymous_ids}]}
+
+    again = await gateway.request("POST", path, FINAL_GRADER, KEY, json=body)
+
+    verdict = await find_last_command(gateway, FINAL_GRADER)
+    assert len(gateway.first_verdicts) == 1
+    for result in (again.json(), verdict["result"]):
+        assert [row.get("anonymous_id") for row in result["students"]] == sorted(anonymous_ids)
+        assert not any("student_id" in row for row in result["students"])
+
+
+async def test_repeated_grade_is_answered_without_the_graders_who_are_hidden_now() -> None:
+    memory = moderated_course()
+    gateway = InMemoryGateway(memory)
+    memory.grade(TA1, ANN, 5)
+    grade = {"submission": {"score": 7, "provisional": True}}
+
+    async def repeat() -> set[Any]:
+        path = f"{CANVAS_PATH}/submissions/{ANN}"
+        answer = await gateway.request("PUT", path, FINAL_GRADER, KEY, json=grade)
+        assert answer.status_code == 200, answer.text
+        return {grade.get("scorer_id") for grade in answer.json()["provisional_grades"]}
+
+    assert await repeat() == {TA1, FINAL_GRADER}
+    memory.grade(TA2, ANN, 6)
+    assert await repeat() == {TA1, FINAL_GRADER}, "as of the first verdict"
+
+    memory.configure(**HIDE_GRADERS)
+
+    assert not await repeat() & {TA1, TA2}
+
+
+async def test_repeated_selection_of_students_is_answered_by_anonymous_id_once_they_are_hidden() -> None:
+    memory = moderated_course(moderation_set="selected")
+    gateway = InMemoryGateway(memory)
+    path = f"{CANVAS_PATH}/moderated_students"
+    named = await gateway.request("POST", path, FINAL_GRADER, KEY, json={"student_ids": list(STUDENTS)})
+    assert [row["id"] for row in named.json()] == list(STUDENTS)
+    memory.configure(**HIDE_STUDENTS)
+    anonymous_ids = anonymous_ids_of(memory, *STUDENTS)
+
+    again = await gateway.request("POST", path, FINAL_GRADER, KEY, json={"student_ids": anonymous_ids})
+
+    assert [row["anonymous_id"] for row in again.json()] == sorted(anonymous_ids)
+    assert not any("id" in row for row in again.json())
+    verdict = await find_last_command(gateway, FINAL_GRADER)
+    assert verdict["result"] == [{"anonymous_id": anonymous_id} for anonymous_id in sorted(anonymous_ids)]
+    assert len(gateway.first_verdicts) == 1
+
+
+async def test_repeated_selections_are_answered_by_anonymous_id_once_students_are_hidden() -> None:
+    memory = moderated_course()
+    gateway = InMemoryGateway(memory)
+    grades = [memory.grade(TA1, student, 5) for student in STUDENTS]
+    path = f"{CANVAS_PATH}/provisional_grades/bulk_select"
+    body = {"provisional_grade_ids": grades}
+    named = await gateway.request("PUT", path, FINAL_GRADER, KEY, json=body)
+    assert [row["student_id"] for row in named.json()] == list(STUDENTS)
+    memory.configure(**HIDE_STUDENTS)
+
+    again = await gateway.request("PUT", path, FINAL_GRADER, KEY, json=body)
+
+    assert sorted(row["anonymous_id"] for row in again.json()) == sorted(anonymous_ids_of(memory, *STUDENTS))
+    assert not any("student_id" in row for row in again.json())

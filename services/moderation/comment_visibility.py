@@ -22,23 +22,26 @@ def list_submission_comments(viewer: Viewer, student_id: int) -> list[Json]:
 
     Provisional comments belong to their provisional grade; publication copies those of the chosen grade.
     """
-    visible = _visible_comments(viewer, student_id, viewer.assignment.submission(student_id).comments)
-    visible.sort(key=lambda comment: (comment.created_at, comment.comment_id))
+    visible = _list_visible_comments(viewer, student_id, viewer.assignment.submission(student_id).comments)
     return [_submission_comment_json(viewer, comment) for comment in visible]
 
 
 def list_provisional_grade_comments(viewer: Viewer, student_id: int, comments: Sequence[Comment]) -> list[Json]:
-    """Return a provisional grade's comments that the user sees, and the submission's ordinary ones."""
+    """Return a provisional grade's comments that the user sees, and the submission's ordinary ones, oldest first.
+
+    Canvas: ProvisionalGrade#submission_comments, of Submission#all_submission_comments, which is sorted by time.
+    """
     ordinary_comments = viewer.assignment.submission(student_id).comments
-    visible = _visible_comments(viewer, student_id, [*comments, *ordinary_comments])
+    visible = _list_visible_comments(viewer, student_id, [*comments, *ordinary_comments])
     return [_moderated_comment_json(viewer, comment) for comment in visible]
 
 
-def _visible_comments(viewer: Viewer, student_id: int, comments: Sequence[Comment]) -> list[Comment]:
+def _list_visible_comments(viewer: Viewer, student_id: int, comments: Sequence[Comment]) -> list[Comment]:
     if not comments:
         return []
-    visible_authors = _visible_author_ids(viewer, student_id)
-    return [comment for comment in comments if visible_authors is None or comment.author_id in visible_authors]
+    authors = _visible_author_ids(viewer, student_id)
+    visible = [comment for comment in comments if authors is None or comment.author_id in authors]
+    return sorted(visible, key=lambda comment: (comment.created_at, comment.comment_id))
 
 
 def _visible_author_ids(viewer: Viewer, student_id: int) -> frozenset[int] | None:

@@ -1,6 +1,7 @@
 """Which graders' names and comments a user sees."""
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,6 +15,7 @@ from tests.fixtures.in_memory_course import (
     BEN,
     ESSAY,
     FINAL_GRADER,
+    START,
     STRANGER,
     TA1,
     TA2,
@@ -151,14 +153,29 @@ def test_submission_comments_before_publication_are_the_ordinary_ones(
         (True, TA3, []),
     ],
 )
-def test_provisional_comments_are_shown_with_their_provisional_grade(
+def test_provisional_comments_are_shown_with_their_provisional_grade_among_the_ordinary_ones_by_time(
     shared: bool, user: int, texts: list[list[str]]
 ) -> None:
     memory = course_with_comments(grader_comments_visible_to_graders=shared)
     add_admin(memory, "select_final_grade")
     shown = view_submission(memory, user)["provisional_grades"]
-    ordinary = ["sorry", "hello"] if shared or user == ADMIN else ["sorry"]
-    assert [comment_texts(grade) for grade in shown] == [[*own, *ordinary] for own in texts]
+    later = ["hello"] if shared or user == ADMIN else []
+    assert [comment_texts(grade) for grade in shown] == [["sorry", *own, *later] for own in texts]
+    times = [[comment["created_at"] for comment in grade["submission_comments"]] for grade in shown]
+    assert times == [sorted(row) for row in times]
+
+
+def test_comment_of_the_lms_stands_at_the_time_that_it_states() -> None:
+    memory = moderated_course()
+    memory.grade(TA1, ANN, 5, comment="by TA1")
+    for text, created_at in (("a day before", START - timedelta(1)), ("two days before", START - timedelta(2))):
+        memory.expect_accepted(
+            commands.RecordSubmissionComment(student_id=ANN, author_id=ANN, comment=text, created_at=created_at)
+        )
+
+    (grade,) = view_submission(memory, TA1)["provisional_grades"]
+
+    assert comment_texts(grade) == ["two days before", "a day before", "by TA1"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +221,7 @@ def test_anonymous_grader_is_anonymous_in_every_view(settings: Json, user: int, 
     add_ordinary_comment(memory, TA1, "also by TA1")
     shown = view_submission(memory, user)
     first = shown["provisional_grades"][0]
-    line = first["submission_comments"][0]
+    line = next(comment for comment in first["submission_comments"] if comment["comment"] == "by TA1")
     anonymous_id = memory.assignments[ESSAY].grader_slots[TA1]
     # Graders see their own name and their own anonymous id.
     own_name = {"author_name": "Tom"} if user == TA1 else {}

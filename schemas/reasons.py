@@ -61,7 +61,7 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         "The actor lacks the permission.", "Ask the maintainers of the course's roles; then send a new command.", 403
     ),
     "not_found": ReasonInfo(
-        "The course, assignment, student or provisional grade does not exist, or the actor cannot see it.",
+        "The course, assignment, student, grade or grader's slot does not exist, or the actor cannot see it.",
         "If `errors` names an id, check it; send the missing facts first.",
         404,
     ),

@@ -18,8 +18,8 @@ from services.moderation.decisions import (
     ALLOCATION_UNKNOWN_STUDENT,
     MAX_GRADERS_REACHED,
     NOT_ALLOCATED,
-    NOT_FOUND,
     SLOT_IN_USE,
+    SLOT_UNKNOWN,
     Accepted,
     Decision,
     Rejected,
@@ -221,7 +221,7 @@ def release_slot(data: ReleaseGraderSlot, actor_id: int, course: Course, assignm
         return rejection
     anonymous_id = assignment.grader_slots.get(data.grader_id)
     if anonymous_id is None or data.grader_id in assignment.released_graders:
-        return NOT_FOUND
+        return SLOT_UNKNOWN
     if data.grader_id in assignment.entering_graders:
         return SLOT_IN_USE
     event = GraderSlotReleased(grader_id=data.grader_id, anonymous_id=anonymous_id)

@@ -42,6 +42,16 @@ ASSIGNMENT_UNKNOWN = _name_missing("assignment_id", "the course has no such assi
 ASSIGNMENT_OF_ANOTHER_COURSE = _name_missing("assignment_id", "another course has the assignment with this id")
 ASSIGNMENT_DELETED = _name_missing("assignment_id", "this assignment was deleted")
 STUDENT_UNKNOWN = _name_missing("data.student_id", "the course has no such student: send upsert_enrollments first")
+STUDENT_NOT_VISIBLE = _name_missing(
+    "data.student_id", "the student is in none of your sections: name one of yours, or ask for a role in that section"
+)
+# One text for both: whether a grade was published is not for those who do not see the student.
+STUDENT_NOT_PUBLISHED = _name_missing(
+    "data.student_id",
+    "no grade of this student was published, or you do not see the student: name a student whose grade was published"
+    " and whom you see",
+)
+SLOT_UNKNOWN = _name_missing("data.grader_id", "this grader holds no slot here")
 PROVISIONAL_GRADE_UNKNOWN = _name_missing(
     "data.provisional_grade_id", "the assignment has no such provisional grade: use the id in the verdict of its mark"
 )

@@ -23,8 +23,8 @@ from services.moderation.decisions import (
     INVALID_SCORE,
     MAX_GRADERS_REACHED,
     NOT_ASSIGNED,
-    NOT_FOUND,
     STUDENT_NOT_ENROLLED,
+    STUDENT_NOT_VISIBLE,
     UNAUTHORIZED,
     Accepted,
     Decision,
@@ -150,7 +150,7 @@ def _check_student(student_id: int, actor_id: int, course: Course, assignment: A
     if not course.is_gradable(student_id):
         return STUDENT_NOT_ENROLLED
     if not course.is_visible_student(student_id, course.visible_sections(actor_id)):
-        return NOT_FOUND
+        return STUDENT_NOT_VISIBLE
     if not assignment.is_assigned(course, student_id):
         return NOT_ASSIGNED
     return check_allocation(student_id, actor_id, course, assignment)

@@ -16,8 +16,8 @@ from services.moderation.current_grades import GradebookGrade, apply_late_policy
 from services.moderation.decisions import (
     GRADE_AND_EXCUSE,
     INVALID_SCORE,
-    NOT_FOUND,
     NOT_PUBLISHED,
+    STUDENT_NOT_PUBLISHED,
     Accepted,
     Decision,
     Rejected,
@@ -97,7 +97,7 @@ def _check_student(student_id: int, actor_id: int, course: Course, assignment: A
     if assignment.grades_published_at is None:
         return NOT_PUBLISHED
     is_visible = course.is_visible_student(student_id, course.visible_sections(actor_id), ALL_STATES)
-    return None if is_visible and assignment.submission(student_id).is_published else NOT_FOUND
+    return None if is_visible and assignment.submission(student_id).is_published else STUDENT_NOT_PUBLISHED
 
 
 def _convert(data: RevisePublishedGrade, course: Course, assignment: Assignment) -> GradebookGrade | None:

@@ -1,5 +1,6 @@
 """A command about something that does not exist is answered with the id that is at fault."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,7 +9,17 @@ from services.moderation import commands
 from services.moderation.commands import CommandData
 from services.moderation.course import Course
 from services.moderation.decisions import NOT_FOUND, Rejected
-from tests.fixtures.in_memory_course import ANN, COURSE, ESSAY, FINAL_GRADER, STRANGER, InMemoryCourse, moderated_course
+from tests.fixtures.in_memory_course import (
+    ANN,
+    BEN,
+    COURSE,
+    ESSAY,
+    FINAL_GRADER,
+    STRANGER,
+    TA1,
+    InMemoryCourse,
+    moderated_course,
+)
 from tests.unit.moderation.lms_fact_builders import assignment_fact, comment_fact, submission_fact
 
 SELECT = commands.SelectProvisionalGrade(provisional_grade_id=404)
@@ -24,6 +35,7 @@ SELECT = commands.SelectProvisionalGrade(provisional_grade_id=404)
         (submission_fact(STRANGER), {}, "data.student_id", "send upsert_enrollments first"),
         (comment_fact(STRANGER), {}, "data.student_id", "send upsert_enrollments first"),
         (SELECT, {"actor": FINAL_GRADER}, "data.provisional_grade_id", "use the id in the verdict of its mark"),
+        (commands.ReleaseGraderSlot(grader_id=TA1), {"actor": FINAL_GRADER}, "data.grader_id", "holds no slot here"),
     ],
 )
 def test_not_found_names_the_id_and_what_to_send(
@@ -60,3 +72,42 @@ def test_deleted_assignment_is_named() -> None:
     refused = memory.submit(submission_fact(ANN))
     assert isinstance(refused, Rejected)
     assert refused.errors == (("assignment_id", "this assignment was deleted"),)
+
+
+def limit_to_section(memory: InMemoryCourse, user: int, kind: str, section: int = 2) -> None:
+    memory.enroll(user, kind, "deleted")
+    memory.enroll(user, kind, section=section, limited_to_section=True)
+
+
+@pytest.mark.parametrize(
+    "data", [commands.RevisePublishedGrade, commands.WithdrawPublishedGrade], ids=lambda data: data.__name__
+)
+def test_students_without_a_published_grade_and_invisible_ones_are_named_in_the_same_words(data: Any) -> None:
+    memory = moderated_course()
+    memory.grade(TA1, ANN, 5)
+    memory.publish()
+    limit_to_section(memory, FINAL_GRADER, "Teacher")
+    memory.enroll(BEN, "Student", section=2)
+    value = {"score": Decimal(6)} if data is commands.RevisePublishedGrade else {}
+
+    # Published, but in another section; in the section, but not published; not in the course at all.
+    refused = [memory.submit(data(student_id=s, reason="Appeal", **value), FINAL_GRADER) for s in (ANN, BEN, STRANGER)]
+
+    assert all(isinstance(refusal, Rejected) and refusal.reason == "not_found" for refusal in refused)
+    ((path, message),) = refused[0].errors  # type: ignore[union-attr]
+    assert path == "data.student_id"
+    assert message.endswith("name a student whose grade was published and whom you see")
+    assert refused == [refused[0]] * 3
+
+
+def test_student_of_another_section_is_named_to_the_grader() -> None:
+    memory = moderated_course()
+    limit_to_section(memory, TA1, "Ta")
+    for data in (
+        commands.RecordProvisionalGrade(student_id=ANN, score=Decimal(5)),
+        commands.RecordProvisionalComment(student_id=ANN, comment="well"),
+    ):
+        refused = memory.submit(data, TA1)
+        assert isinstance(refused, Rejected)
+        assert refused.reason == "not_found"
+        assert [path for path, _ in refused.errors] == ["data.student_id"]

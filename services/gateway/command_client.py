@@ -23,7 +23,15 @@ from services.gateway.authentication import Caller
 from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
 from services.gateway.metrics import METRICS
 from services.gateway.request_context import COMMANDS_WITH_REQUEST, build_request_header
-from services.gateway.responses import ApiError, bad_request, not_found, parse_verdict, unauthorized, unavailable
+from services.gateway.responses import (
+    ApiError,
+    bad_request,
+    expired,
+    not_found,
+    parse_verdict,
+    unauthorized,
+    unavailable,
+)
 from services.gateway.verdict_waiter import VerdictWaiter
 from services.moderation.ids import build_uuid8
 
@@ -221,6 +229,8 @@ def _build_error(verdict: dict[str, Any], is_grading: bool) -> ApiError:
         case "command_id_reused":
             reused = "this Idempotency-Key was used for another request; nothing was changed: send a new key"
             return ApiError(422, {"message": reused})
+        case "command_expired":
+            return expired()
         case _ if is_grading:
             return ApiError(400, {"error": message})
     return ApiError(verdict["http_status"], {"message": message})

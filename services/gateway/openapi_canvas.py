@@ -125,9 +125,8 @@ ADD_STUDENTS = write_operation(
             "description": "the students to add",
         }
     },
-    bad_request_model=errors.Message,
 )
-ADD_STUDENTS["responses"][400] = {
+ADD_STUDENTS["responses"][400] |= {
     "model": errors.Message | list[None],
     "description": "The request is invalid; an empty list if student_ids is missing",
 }

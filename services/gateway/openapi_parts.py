@@ -1,5 +1,7 @@
 """Parts of the OpenAPI description that operations share: responses, parameters, bodies in all three encodings."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -65,8 +67,14 @@ _WRITE_RESPONSES: Responses = {
     },
     413: {"model": errors.Message, "description": "The body is larger than 1 MiB"},
     415: {"model": errors.Message, "description": "The body's content type is not supported"},
-    422: {"model": errors.Message, "description": "The Idempotency-Key was used for another request"},
 }
+_REFUSALS: Mapping[int, str] = {
+    410: "The request with this Idempotency-Key was decided more than 400 days ago, and its verdict is no longer kept"
+    " (`command_expired`)",
+    422: "The Idempotency-Key was used for another request (`command_id_reused`)",
+}
+"""Descriptions by status, for every write."""
+_NO_REFUSALS: Mapping[int, str] = MappingProxyType({})
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -96,14 +104,21 @@ def write_operation(
     form: dict[str, Document] | None = None,
     form_patterns: Document | None = None,
     bad_request_model: type[BaseModel] = errors.Message,
+    refusals: Mapping[int, str] = _NO_REFUSALS,
 ) -> Document:
-    """Build the arguments of a write route: ``fields`` of the JSON body, ``form`` fields with bracketed names."""
+    """Build the arguments of a write route: ``fields`` of the JSON body, ``form`` fields with bracketed names.
+
+    ``refusals``: by status, the rules' refusals of this operation alone, with their reasons.
+    """
     success_response = {"model": model, "description": description, "headers": RATE_LIMIT_HEADERS}
     error_responses: Responses = {**ERROR_RESPONSES, 400: {**ERROR_RESPONSES[400], "model": bad_request_model}}
     error_responses = {
         status: response | {"headers": {**response.get("headers", {}), **_REASON_HEADERS}}
         for status, response in error_responses.items()
     }
+    for status in sorted({*refusals, *_REFUSALS}):
+        texts = [descriptions[status] for descriptions in (refusals, _REFUSALS) if status in descriptions]
+        error_responses[status] = {"model": errors.Message, "description": ". ".join(texts), "headers": _REASON_HEADERS}
     openapi_extra: Document = {"parameters": [_IDEMPOTENCY_KEY]}
     if fields:
         list_fields = {f"{name}[]": {**schema, "minItems": 1} for name, schema in fields.items()}

@@ -34,9 +34,16 @@ _PUBLICATION_FIELDS: dict[str, Document] = {
     }
 }
 PUBLISH = write_operation(
-    errors.Message, "The selected grades are published", _PUBLICATION_FIELDS, form=_PUBLICATION_FIELDS
+    errors.Message,
+    "The selected grades are published",
+    _PUBLICATION_FIELDS,
+    form=_PUBLICATION_FIELDS,
+    refusals={
+        409: "The plan is not the one of `plan_digest` (`plan_outdated`), or marks or settings changed since students"
+        " were adjudicated (`adjudication_stale`)",
+        422: "A student has several provisional grades and none is selected (`selection_required`)",
+    },
 )
-PUBLISH["responses"][409] = {"model": errors.Message, "description": "The plan has changed since"}
 PLAN_PUBLICATION = write_operation(PublicationPlan[values.Id], "What a publication by the caller would do", {})
 _SCHEDULE_FIELDS: dict[str, Document] = {
     "publish_at": {
@@ -51,9 +58,12 @@ _SCHEDULE_FIELDS: dict[str, Document] = {
     },
 }
 SCHEDULE_PUBLICATION = write_operation(
-    ScheduleResult[values.Id], "The schedule in force", _SCHEDULE_FIELDS, form=_SCHEDULE_FIELDS
+    ScheduleResult[values.Id],
+    "The schedule in force",
+    _SCHEDULE_FIELDS,
+    form=_SCHEDULE_FIELDS,
+    refusals={409: "The plan is not the one of `plan_digest`, or cannot be published now (`plan_outdated`)"},
 )
-SCHEDULE_PUBLICATION["responses"][409] = {"model": errors.Message, "description": "The plan has changed since"}
 CANCEL_SCHEDULED_PUBLICATION = write_operation(ScheduleResult[values.Id], "The cancelled schedule", {})
 GET_PUBLICATION_PLAN = read_operation(PublicationPlan[values.Id], "What a publication by the caller would do")
 _POLICY_FIELDS: dict[str, Document] = {
@@ -105,9 +115,12 @@ WITHDRAW_GRADE = write_operation(
 )
 _SLOT_FIELDS: dict[str, Document] = {"grader_id": {**ID_SCHEMA, "description": "the grader whose slot is released"}}
 RELEASE_SLOT = write_operation(
-    SlotResult[values.Id], "The grader whose slot is free now", _SLOT_FIELDS, form=_SLOT_FIELDS
+    SlotResult[values.Id],
+    "The grader whose slot is free now",
+    _SLOT_FIELDS,
+    form=_SLOT_FIELDS,
+    refusals={409: "The grader has entered a grade (`slot_in_use`)"},
 )
-RELEASE_SLOT["responses"][409] = {"model": errors.Message, "description": "The grader has entered a grade"}
 _STUDENT_KEYS: Document = {
     "type": "array",
     "items": {"type": ["integer", "string"]},

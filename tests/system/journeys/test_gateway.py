@@ -142,7 +142,7 @@ async def test_grades_names_and_comments_are_visible_only_as_permitted(course_cl
     mine = await course_client.grade("ta1", "s1", "5", "by ta1", **{"rubric_assessment[_1][points]": "3"})
     await course_client.grade("ta2", "s1", "6", "by ta2")
     assert [c["comment"] for c in mine["submission_comments"]] == ["sorry"]
-    assert [c["comment"] for c in mine["provisional_grades"][0]["submission_comments"]] == ["by ta1", "sorry"]
+    assert [c["comment"] for c in mine["provisional_grades"][0]["submission_comments"]] == ["sorry", "by ta1"]
     assert "submission_comments" not in mine["all_submissions"][0]
     include = {"include[]": ["provisional_grades", "submission_comments", "rubric_assessment"]}
     path = f"submissions/{world.user_id('s1')}"
@@ -154,7 +154,7 @@ async def test_grades_names_and_comments_are_visible_only_as_permitted(course_cl
         holders[int(world.user_id(name))] for name in names
     ]
     assert all(text not in json.dumps(seen) for text in ("scorer_id", "rubric_assessments", "Named ta"))
-    (remark, _) = seen["provisional_grades"][0]["submission_comments"]
+    (_, remark) = seen["provisional_grades"][0]["submission_comments"]
     assert (remark["comment"], remark["anonymous_id"]) == ("by ta1", holders[int(world.user_id("ta1"))])
     assert [(c["comment"], c["author_name"]) for c in seen["submission_comments"]] == [("sorry", "Named s1")]
 

@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import typer
 
-from services.config.base import SettingsError
+from services.admin.postgres_errors import exit_on_postgres_errors
 from services.config.database import DatabaseSettings
 from services.eventlog.archive import ArchiveRefused, archive_months, attach_month
 from services.eventlog.migrate import to_libpq_url
@@ -56,7 +55,8 @@ def attach_command(
             attached = attach_month(url, file)
             typer.echo(f"attached {attached.month}: {attached.rows} verdicts")
 
-    _run(work)
+    # A month that is in the database already is refused.
+    _run(work, again="run this again with the files of the other months")
 
 
 def build_archive_app() -> typer.Typer:
@@ -67,23 +67,12 @@ def build_archive_app() -> typer.Typer:
     return app
 
 
-def _run(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except (SettingsError, ArchiveRefused, TablesInUse) as error:
-        exit_with(ExitCode.USAGE, str(error))
-    except psycopg.OperationalError as error:
-        exit_with(
-            ExitCode.SERVER_UNAVAILABLE,
-            f"PostgreSQL failed: {str(error).strip()}; the months listed above are done. Check the server and the login"
-            " in DATABASE_URL, then run this again",
-        )
-    except psycopg.Error as error:
-        exit_with(
-            ExitCode.USAGE,
-            f"PostgreSQL refused ({type(error).__name__}: {error.diag.message_primary}); the months listed above are"
-            " done, the next one was not changed: connect as the owner of the database and run this again",
-        )
-    except OSError as error:
-        reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        exit_with(ExitCode.USAGE, f"{error.filename} cannot be written ({reason}); the month stays in the database")
+def _run(work: Callable[[], None], again: str = "run this again") -> None:
+    with exit_on_postgres_errors(done="the months listed above are done", again=again):
+        try:
+            work()
+        except (ArchiveRefused, TablesInUse) as error:
+            exit_with(ExitCode.USAGE, str(error))
+        except OSError as error:
+            reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            exit_with(ExitCode.USAGE, f"{error.filename} cannot be written ({reason}); the month stays in the database")

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-import psycopg
 import typer
 
 from schemas.fields import ID_MAX
-from services.config.base import SettingsError
+from services.admin.postgres_errors import exit_on_postgres_errors
 from services.config.database import DatabaseSettings
 from services.eventlog.operator_bindings import BindingRefused, bind_operator, release_operator
 from services.runtime.command_line import ExitCode, exit_with
@@ -26,25 +25,15 @@ def bind_operator_command(
     """
     if release == (root_account is not None):
         raise typer.BadParameter("state --root-account or --release")
-    try:
+    with exit_on_postgres_errors():
         url = DatabaseSettings().url()
-        if root_account is None:
-            bound_to = release_operator(url, login)
-        else:
-            bind_operator(url, login, root_account)
-    except (SettingsError, BindingRefused) as error:
-        exit_with(ExitCode.USAGE, str(error))
-    except psycopg.OperationalError as error:
-        exit_with(
-            ExitCode.SERVER_UNAVAILABLE,
-            f"PostgreSQL failed: {str(error).strip()}. Check the server and the login in DATABASE_URL, then run this"
-            " again",
-        )
-    except psycopg.Error as error:
-        exit_with(
-            ExitCode.USAGE,
-            f"PostgreSQL refused: {error.diag.message_primary}; nothing was changed. Run this as the database's owner",
-        )
+        try:
+            if root_account is None:
+                bound_to = release_operator(url, login)
+            else:
+                bind_operator(url, login, root_account)
+        except BindingRefused as error:
+            exit_with(ExitCode.USAGE, str(error))
     if root_account is not None:
         typer.echo(f"{login} sees root account {root_account} only")
     elif bound_to is None:

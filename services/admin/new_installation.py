@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import psycopg
 import typer
 
-from services.config.base import SettingsError
+from services.admin.postgres_errors import exit_on_postgres_errors
 from services.config.database import DatabaseSettings
 from services.eventlog.migrate import to_libpq_url
 from services.runtime.command_line import ExitCode, exit_with
@@ -32,30 +32,16 @@ def new_installation_command(
     identity.
     """
     new_id = installation_id or uuid4()
-    try:
-        with psycopg.connect(to_libpq_url(DatabaseSettings().url())) as connection:
-            processes = connection.execute(PROCESSES).fetchone()
-            if processes is None or processes[0]:
-                exit_with(
-                    ExitCode.USAGE,
-                    "processes of the service are connected to this database; nothing was changed. If it is the copy,"
-                    " stop them and run this again",
-                )
-            connection.execute(ALLOW_UPDATE)
-            row = connection.execute("select id from installation").fetchone()
-            connection.execute("update installation set id = %s", (new_id,))
-            connection.execute(REFUSE_UPDATE)
-    except SettingsError as error:
-        exit_with(ExitCode.USAGE, str(error))
-    except psycopg.OperationalError as error:
-        exit_with(
-            ExitCode.SERVER_UNAVAILABLE,
-            f"PostgreSQL failed: {str(error).strip()}. Check the server and the login in DATABASE_URL, then run this"
-            " again",
-        )
-    except psycopg.Error as error:
-        exit_with(
-            ExitCode.USAGE,
-            f"PostgreSQL refused: {error.diag.message_primary}; nothing was changed. Run this as the database's owner",
-        )
+    with exit_on_postgres_errors(), psycopg.connect(to_libpq_url(DatabaseSettings().url())) as connection:
+        processes = connection.execute(PROCESSES).fetchone()
+        if processes is None or processes[0]:
+            exit_with(
+                ExitCode.USAGE,
+                "processes of the service are connected to this database; nothing was changed. If it is the copy,"
+                " stop them and run this again",
+            )
+        connection.execute(ALLOW_UPDATE)
+        row = connection.execute("select id from installation").fetchone()
+        connection.execute("update installation set id = %s", (new_id,))
+        connection.execute(REFUSE_UPDATE)
     typer.echo(f"the installation was {row and row[0]} and is now {new_id}")

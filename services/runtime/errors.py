@@ -66,7 +66,7 @@ def _describe_kafka_client_error(error: BaseException) -> str:
     if isinstance(error, FENCED_ERRORS):
         return f"Kafka fenced this producer: another one started with its transactional id ({name})"
     if isinstance(error, IllegalOperation) or (isinstance(error, BrokerResponseError) and not error.retriable):
-        is_denied = name.endswith("AuthorizationFailedError")
+        is_denied = "AuthorizationFailed" in name
         remedy = ": grant this process's user its permissions with deploy/grant-acls" if is_denied else ""
         return f"Kafka refuses: {name}{remedy}"
     is_explained = isinstance(error, KafkaTimeoutError) and error.args

@@ -157,3 +157,30 @@ def test_sbom_is_valid_and_names_each_package_of_the_run_time(tmp_path: Path) ->
     assert named == {(name, version_of(pin)) for name, found in pins.items() for pin in found}
     hashes = [reference["hashes"] for part in document["components"] for reference in part["externalReferences"]]
     assert all(hashes)
+
+
+@pytest.mark.parametrize(("index", "installer"), [("https://index.example/simple", "pip"), ("", "uv")])
+def test_setup_leaves_packages_to_pip_where_its_configuration_names_an_index(
+    index: str, installer: str, tmp_path: Path
+) -> None:
+    """uv does not read pip's configuration, and would install from another index."""
+    script = (ROOT / "deploy" / "setup").read_text()
+    functions = re.findall(r"^(?:pip\(\) \{ .*? \}$|add_with_uv\(\) \{\n.*?^\})", script, re.MULTILINE | re.DOTALL)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (tmp_path / "lock").write_text("uv==1 \\\n    --hash=sha256:00\n")
+    (programs / "uv").write_text("#!/bin/sh\necho uv\n")
+    # Installs nothing, but shows its configuration.
+    (programs / "python").write_text(f'#!/bin/sh\ncase "$*" in *" config list") exec {sys.executable} "$@";; esac\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    environment = kept | {"PIP_CONFIG_FILE": os.devnull} | ({"PIP_INDEX_URL": index} if index else {})
+
+    command = "\n".join(["set -euo pipefail", *functions, "add_with_uv lock || echo pip"])
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert len(functions) == 2
+    assert result.stdout == f"{installer}\n"

@@ -1,5 +1,6 @@
 """The administrators' commands can be repeated safely, and a refusal changes nothing."""
 
+import uuid
 from pathlib import Path
 
 import asyncpg
@@ -45,6 +46,21 @@ async def test_migrate_names_a_server_that_is_away(cli: CommandLine) -> None:
     assert result.stderr.startswith("PostgreSQL failed: ")
     assert result.stderr.endswith("Check the server and the login in DATABASE_URL, then run this again\n")
     assert "secret" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("bind-operator", "auditor", "--root-account", "7"), ("new-installation", str(uuid.uuid4()))]
+)
+async def test_commands_about_a_log_name_the_remedy_in_a_database_without_one(
+    cli: CommandLine, postgres: str, arguments: tuple[str, ...]
+) -> None:
+    url = create_database(postgres, f"{RUN_PREFIX}-empty-{arguments[0]}")
+
+    result = await cli.run_in_process("admin", *arguments, DATABASE_URL=url)
+
+    assert result.exit_code == 2
+    assert "this database has no log of this version; nothing was changed" in result.stderr
+    assert "admin migrate" in result.stderr
 
 
 async def test_create_topics_creates_what_is_missing_with_a_partition_for_each_shard(

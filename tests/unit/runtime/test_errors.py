@@ -14,6 +14,7 @@ from aiokafka.errors import (
     NotLeaderForPartitionError,
     ProducerFenced,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
 )
 
 from services.eventlog import postgres
@@ -85,6 +86,11 @@ def test_bugs_do_not_count_as_infrastructure(kind: type[Exception]) -> None:
         (
             TopicAuthorizationFailedError("moderation.verdicts"),
             "Kafka refuses: TopicAuthorizationFailedError: grant this process's user its permissions with"
+            " deploy/grant-acls",
+        ),
+        (
+            TransactionalIdAuthorizationFailed("moderation.relay-0"),
+            "Kafka refuses: TransactionalIdAuthorizationFailed: grant this process's user its permissions with"
             " deploy/grant-acls",
         ),
         (MessageSizeTooLargeError(), "Kafka refuses: MessageSizeTooLargeError"),

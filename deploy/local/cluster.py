@@ -35,7 +35,7 @@ CLUSTER_SETTINGS = {
 class KafkaCluster:
     """Three brokers, which are also controllers: replication factor 3, min.insync.replicas 2."""
 
-    def __init__(self, folder: Path, heap: str = HEAP) -> None:
+    def __init__(self, folder: Path, heap: str = HEAP, niceness: int = 0) -> None:
         self.folder = folder
         ports, controller_ports, cluster_id = self._read_or_choose()
         voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(controller_ports, 1))
@@ -51,6 +51,7 @@ class KafkaCluster:
                 },
                 port,
                 cluster_id,
+                niceness=niceness,
             )
             for number, (port, controller_port) in enumerate(zip(ports, controller_ports, strict=True), 1)
         ]

@@ -99,7 +99,8 @@ class KafkaServer:
     ``settings`` override the usual ones. A broker of a cluster also has a given port and the cluster's id.
     ``security``: clients must sign in as one of ``users``, with the permissions of the access control lists.
     ``works_long``: Java's second compiler optimizes the code, which takes some seconds of processor time at first and
-    halves that of each request later: less in all if the broker uses more than about 45 seconds.
+    halves that of each request later: less in all if the broker uses more than about 45 seconds. ``niceness``: lowers
+    the broker's priority for the processor, see nice(1).
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class KafkaServer:
         security: KafkaSecurity | None = None,
         users: Collection[str] = (),
         works_long: bool = False,
+        niceness: int = 0,
     ) -> None:
         self.folder = folder
         self.heap = heap
@@ -121,6 +123,7 @@ class KafkaServer:
         self._chosen_port = port
         self._cluster_id = cluster_id
         self._works_long = works_long
+        self._niceness = niceness
 
     @property
     def address(self) -> str:
@@ -148,8 +151,9 @@ class KafkaServer:
         if not (self.folder / "port").exists():
             self._format_storage()
         with (self.folder / "broker.log").open("ab") as log:
+            # nice becomes the broker, with the same process id.
             process = subprocess.Popen(
-                self._java_command("kafka.Kafka", works_long=self._works_long),
+                ["nice", "-n", str(self._niceness), *self._java_command("kafka.Kafka", works_long=self._works_long)],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

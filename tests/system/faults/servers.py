@@ -19,6 +19,10 @@ LIMITED_DISK = "6g"
 far as it is used. A cell makes it full by making it smaller."""
 
 
+BROKER_NICENESS = 5
+"""In an installation brokers have cores of their own. Here they would multiply the time in which a process starts."""
+
+
 class Servers:
     """``limited_disk``: the mount point of the last broker's data; None if nothing may be mounted."""
 
@@ -26,7 +30,7 @@ class Servers:
         name = f"faults-{uuid.uuid4().hex[:6]}"
         self.folder = STATE / name
         self.postgres_folder = database_folder(name)
-        self.kafka = KafkaCluster(self.folder / "kafka")
+        self.kafka = KafkaCluster(self.folder / "kafka", niceness=BROKER_NICENESS)
         self.postgres = PostgresPair(self.postgres_folder)
         self.limited_disk: Path | None = None
 

@@ -25,8 +25,8 @@ from tests.system.faults.sampler import Sampler
 from tests.system.faults.servers import Servers
 
 RATE = 30
-EXTRA_SCHEDULER = "extra scheduler"
-"""Names a process that served one cell, and is not started again."""
+RETIRED = "retired"
+"""Names a process that served one cell, and is not started again. Its log is read with the others'."""
 SETTLE_SECONDS_MAX = 240
 SNAPSHOT_SECONDS = 120
 ACTIVE_METRIC = "moderation_relay_active"
@@ -240,7 +240,7 @@ class FaultRun:
             self.servers.postgres.primary.start()
             self.servers.postgres.standby.start()
         for process in self.installation.processes:
-            if process.popen is None and process.name != EXTRA_SCHEDULER:
+            if process.popen is None and process.name != RETIRED:
                 process.start()
 
 

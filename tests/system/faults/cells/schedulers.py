@@ -16,7 +16,7 @@ from tests.system.faults.cells import cell
 from tests.system.faults.cells.brokers import start_brokers
 from tests.system.faults.cells.clocks import clock_settings, find_library
 from tests.system.faults.course_load import CourseLoad
-from tests.system.faults.fault_run import EXTRA_SCHEDULER, FaultRun
+from tests.system.faults.fault_run import RETIRED, FaultRun
 from tests.system.faults.installation import Installation, is_ready, opened, wait_until
 from tests.system.faults.load import Load
 from tests.system.faults.schedules import count_publications, schedule_publications
@@ -116,8 +116,7 @@ def double_schedulers(run: FaultRun) -> None:
     finally:
         for scheduler in extra:
             run.installation.kill(scheduler)
-            # Its log is read with the others'; it is not chosen again.
-            scheduler.name = EXTRA_SCHEDULER
+            scheduler.name = RETIRED
 
 
 def _has_sent(scheduler: Process, count: int) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from services.gateway.authentication import Caller
-from services.gateway.command_client import idempotency_key, raise_for_verdict
+from services.gateway.command_client import idempotency_key
 from services.gateway.dependencies import (
     ASSIGNMENT_PATH,
     AuthenticatedCaller,
@@ -15,6 +15,7 @@ from services.gateway.dependencies import (
     raise_if_rejected,
 )
 from services.gateway.grading_parameters import check_grade_request, response_includes
+from services.gateway.hidden_names import check_verdict
 from services.gateway.openapi_canvas import GRADE, GRADE_ANONYMOUSLY
 from services.gateway.path_ids import find_view_after, may_write, resolve_user_id, resolve_view
 from services.gateway.rails_params import parse_params
@@ -87,7 +88,7 @@ async def _record_grade(
         idempotency_key(request)
         if command_request is not None:
             verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
-            raise_for_verdict(verdict, is_grading=True)
+            await check_verdict(dependencies, caller, verdict, is_grading=True)
             view = await find_view_after(dependencies, caller, assignment_key, verdict)
     except ApiError as error:
         if error.status == 400 and isinstance(error.body, dict) and "message" in error.body:

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from services.gateway.authentication import Caller
-from services.gateway.command_client import CommandRequest, raise_for_verdict
+from services.gateway.command_client import CommandRequest
 from services.gateway.dependencies import ASSIGNMENT_PATH, AuthenticatedCaller, Dependencies, GatewayDependencies
-from services.gateway.hidden_names import read_result
+from services.gateway.hidden_names import check_verdict, read_result
 from services.gateway.openapi_canvas import ADD_STUDENTS, BULK_SELECT, SELECT
 from services.gateway.openapi_service import PUBLISH
 from services.gateway.parameter_checks import TakenParameters, reject_unknown_parameters
@@ -123,4 +123,5 @@ async def publish(
 async def _send_command(
     request: Request, dependencies: Dependencies, caller: Caller, command_request: CommandRequest
 ) -> dict[str, Any]:
-    return raise_for_verdict(await dependencies.command_client.send_and_wait(request, caller, command_request))
+    verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
+    return await check_verdict(dependencies, caller, verdict)

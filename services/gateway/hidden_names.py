@@ -1,17 +1,44 @@
-"""Hides in the result of an earlier command who is hidden now: the settings may have changed since it was decided."""
+"""Hides in the verdict of an earlier command who is hidden now: the settings may have changed since it was decided."""
 
 from typing import Any
 
 from services.gateway.authentication import Caller
+from services.gateway.command_client import raise_for_verdict
 from services.gateway.dependencies import Dependencies
+from services.gateway.path_ids import find_first_view, find_view
 from services.moderation.assignment import Assignment
 from services.moderation.canvas_views import AssignmentView
+from services.moderation.decisions import ADJUDICATION_STALE
 from services.moderation.visibility import reads_grader_names
+
+
+async def check_verdict(
+    dependencies: Dependencies, caller: Caller, verdict: dict[str, Any], *, is_grading: bool = False
+) -> dict[str, Any]:
+    """Return the verdict if it accepts. For a rejection, raise ApiError, of a repeated command without hidden names."""
+    if verdict["duplicate"]:
+        verdict = {**verdict, "message": await hide_students_in_message(dependencies, caller, verdict)}
+    return raise_for_verdict(verdict, is_grading=is_grading)
 
 
 async def read_result(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:
     """Return the result of an accepted command; of a repeated one without the names that are hidden now."""
     return await hide_names(dependencies, caller, verdict) if verdict["duplicate"] else verdict["result"]
+
+
+async def hide_students_in_message(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> str | None:
+    """Return a verdict's message without students who were named when it was decided and are hidden now.
+
+    Only a stale adjudication's names any. If they were hidden already, it has their anonymous ids and stays.
+    """
+    message: str | None = verdict["message"]
+    if verdict["reason"] != ADJUDICATION_STALE.reason:
+        return message
+    first_view = await find_first_view(dependencies, caller, verdict)
+    if first_view is not None and first_view.anonymizes_students:
+        return message
+    view = await find_view(dependencies, caller, (int(verdict["course_id"]), int(verdict["assignment_id"])))
+    return ADJUDICATION_STALE.message if view is None or view.anonymizes_students else message
 
 
 async def hide_names(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:

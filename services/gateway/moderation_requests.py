@@ -6,9 +6,9 @@ from fastapi import Request
 
 from services.gateway import path_ids
 from services.gateway.authentication import Caller
-from services.gateway.command_client import CommandRequest, raise_for_verdict
+from services.gateway.command_client import CommandRequest
 from services.gateway.dependencies import Dependencies
-from services.gateway.hidden_names import read_result
+from services.gateway.hidden_names import check_verdict, read_result
 from services.gateway.rails_params import Params
 from services.gateway.rails_values import get_ids
 from services.gateway.responses import not_found, unauthorized
@@ -103,4 +103,4 @@ async def send_command(
     """Send a moderation command about an assignment; return its result. Raises ApiError if it is rejected."""
     command_request = CommandRequest(command_type, assignment.course_id, assignment.assignment_id, data)
     verdict = await dependencies.command_client.send_and_wait(request, caller, command_request)
-    return await read_result(dependencies, caller, raise_for_verdict(verdict))
+    return await read_result(dependencies, caller, await check_verdict(dependencies, caller, verdict))

@@ -84,6 +84,16 @@ async def find_view(
     return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
 
 
+async def find_first_view(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> AssignmentView | None:
+    """Load a verdict's assignment as the caller saw it once the command was first decided; None if there is none."""
+    course_and_assignment = await dependencies.state_cache.load_as_of(
+        caller.root_account_id, int(verdict["assignment_id"]), version=verdict["stream_version"]
+    )
+    if course_and_assignment is None:
+        return None
+    return AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
+
+
 async def find_view_after(
     dependencies: Dependencies, caller: Caller, assignment_key: tuple[int, int], verdict: dict[str, Any]
 ) -> AssignmentView:
@@ -95,12 +105,9 @@ async def find_view_after(
     view = await find_view(dependencies, caller, assignment_key)
     if view is not None and verdict["duplicate"]:
         hidden_now = _list_hidden(view)
-        course_and_assignment = await dependencies.state_cache.load_as_of(
-            caller.root_account_id, assignment_key[1], version=verdict["stream_version"]
-        )
-        if course_and_assignment is None:
+        first_view = await find_first_view(dependencies, caller, verdict)
+        if first_view is None:
             raise not_found()
-        first_view = AssignmentView(*course_and_assignment, caller.user_id, dependencies.lms_url)
         if hidden_now <= _list_hidden(first_view):
             return first_view
         view = await find_view(dependencies, caller, assignment_key)

@@ -14,7 +14,7 @@ from services.eventlog.schedules import find_refusal
 from services.eventlog.stream_reader import StoredVerdict, VerdictArchived
 from services.gateway.authentication import Caller
 from services.gateway.dependencies import AuthenticatedCaller, Dependencies, GatewayDependencies
-from services.gateway.hidden_names import hide_names
+from services.gateway.hidden_names import hide_names, hide_students_in_message
 from services.gateway.openapi_service import (
     GET_COMMAND,
     GET_STATE,
@@ -94,7 +94,11 @@ async def command(
         return json_response(request, verdict)
     if metadata.get("actor_id") != caller.user_id:
         raise not_found()
-    return json_response(request, {**verdict, "result": await hide_names(dependencies, caller, verdict)})
+    hidden = {
+        "message": await hide_students_in_message(dependencies, caller, verdict),
+        "result": await hide_names(dependencies, caller, verdict),
+    }
+    return json_response(request, verdict | hidden)
 
 
 def _parse_coordinates(record: str) -> tuple[tuple[int, int], str | None]:

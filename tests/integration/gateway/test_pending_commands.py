@@ -59,7 +59,7 @@ async def test_verdict_appended_between_two_log_queries_is_found(
     async def decide() -> None:
         context = await log.read_batch_context([SHARD], [])
         batch = AppendBatch(source, context.decided_at, context.heads, {SHARD: -1})
-        body = {"command_id": command_id, "status": "accepted", "result": None}
+        body = {"command_id": command_id, "status": "accepted", "reason": None, "message": None, "result": None}
         metadata = {"actor_id": GRADER.user_id}
         coordinates = RecordCoordinates(SHARD, 0, 1)
         batch.add_verdict(

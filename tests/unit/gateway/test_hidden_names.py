@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.moderation import ids
+from services.moderation import commands, ids
+from services.moderation.adjudication_policy import AdjudicationPolicy
+from services.moderation.decisions import ADJUDICATION_STALE
 from tests.fixtures.in_memory_course import (
     ADMIN,
     ANN,
@@ -48,12 +50,12 @@ def grader_fields(document: Any) -> set[str]:
     return names.union(*(grader_fields(part) for part in document.values()))
 
 
-async def find_last_command(gateway: InMemoryGateway, user: int) -> Json:
+async def find_last_command(gateway: InMemoryGateway, user: int, status: str = "accepted") -> Json:
     """Ask for the command that was sent last."""
     command_id = list(gateway.first_verdicts)[-1]
     answer = await gateway.request("GET", f"/api/moderation/v1/commands/{command_id}", user)
     verdict: Json = answer.json()
-    assert verdict["status"] == "accepted"
+    assert verdict["status"] == status
     return verdict
 
 
@@ -202,3 +204,30 @@ async def test_repeated_selections_are_answered_by_anonymous_id_once_students_ar
 
     assert sorted(row["anonymous_id"] for row in again.json()) == sorted(anonymous_ids_of(memory, *STUDENTS))
     assert not any("student_id" in row for row in again.json())
+
+
+@pytest.mark.parametrize("hidden_then", [False, True])
+async def test_repeated_refusal_and_its_verdict_name_no_students_who_are_hidden_now(hidden_then: bool) -> None:
+    memory = moderated_course(adjudication=AdjudicationPolicy(result="mean"), anonymous_grading=hidden_then)
+    gateway = InMemoryGateway(memory)
+    for grader, score in ((TA1, 6), (TA2, 7)):
+        memory.grade(grader, ANN, score)
+    memory.expect_accepted(commands.AdjudicateProvisionalGrades(), FINAL_GRADER)
+    memory.grade(TA2, ANN, 8)
+
+    async def repeat() -> str:
+        path = f"{CANVAS_PATH}/provisional_grades/publish"
+        answer = await gateway.request("POST", path, FINAL_GRADER, KEY, json={})
+        assert answer.status_code == 409, answer.text
+        message: str = answer.json()["message"]
+        assert (await find_last_command(gateway, FINAL_GRADER, "rejected"))["message"] == message
+        return message
+
+    first = await repeat()
+    named = anonymous_ids_of(memory, ANN)[0] if hidden_then else str(ANN)
+    assert first == await repeat() == f"{ADJUDICATION_STALE.message}: {named}"
+
+    memory.configure(**HIDE_STUDENTS)
+
+    assert await repeat() == (first if hidden_then else ADJUDICATION_STALE.message)
+    assert len(gateway.first_verdicts) == 1

@@ -44,19 +44,21 @@ async def hide_students_in_message(dependencies: Dependencies, caller: Caller, v
 async def hide_names(dependencies: Dependencies, caller: Caller, verdict: dict[str, Any]) -> Any:
     """Return a verdict's result without the students and graders who are hidden from the caller now."""
     assignment_id, result = verdict.get("assignment_id"), verdict["result"]
-    course_and_assignment = (
-        None
-        if assignment_id is None or result is None
-        else await dependencies.state_cache.get_assignment(caller.root_account_id, int(assignment_id))
-    )
+    if assignment_id is None or result is None:
+        return result
+    lists_set = verdict["type"] == "select_students_for_moderation"
+    first_view = await find_first_view(dependencies, caller, verdict) if lists_set else None
+    course_and_assignment = await dependencies.state_cache.get_assignment(caller.root_account_id, int(assignment_id))
     if course_and_assignment is None:
         return result
     course, assignment = course_and_assignment
     if not reads_grader_names(course, assignment, caller.user_id):
         result = _hide_graders(verdict["type"], result, assignment)
     view = AssignmentView(course, assignment, caller.user_id, dependencies.lms_url)
-    names_set = verdict["type"] == "select_students_for_moderation" and view.anonymizes_moderation_set
-    return view.with_anonymous_ids(result, "id" if names_set else "student_id")
+    # Students who were hidden already are answered in the form in which they were sent: the other would tie the two.
+    form = first_view if first_view is not None and first_view.anonymizes_students else view
+    field = "id" if lists_set and form.anonymizes_moderation_set else "student_id"
+    return view.with_anonymous_ids(result, field)
 
 
 def _hide_graders(command_type: str, result: dict[str, Any], assignment: Assignment) -> dict[str, Any]:

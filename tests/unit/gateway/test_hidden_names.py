@@ -231,3 +231,21 @@ async def test_repeated_refusal_and_its_verdict_name_no_students_who_are_hidden_
 
     assert await repeat() == (first if hidden_then else ADJUDICATION_STALE.message)
     assert len(gateway.first_verdicts) == 1
+
+
+@pytest.mark.parametrize(("then", "now"), [("selected", "assigned"), ("assigned", "selected")])
+async def test_verdict_of_a_selection_has_hidden_students_in_the_form_in_which_they_were_sent(
+    then: str, now: str
+) -> None:
+    memory = moderated_course(moderation_set=then, **HIDE_STUDENTS)
+    gateway = InMemoryGateway(memory)
+    anonymous_ids = sorted(anonymous_ids_of(memory, ANN, BEN))
+    sent: list[Any] = anonymous_ids if then == "selected" else [ANN, BEN]
+    path = f"{CANVAS_PATH}/moderated_students"
+    answer = await gateway.request("POST", path, FINAL_GRADER, json={"student_ids": sent})
+    assert answer.status_code == 200, answer.text
+
+    memory.configure(moderation_set=now)
+
+    field = "anonymous_id" if then == "selected" else "id"
+    assert (await find_last_command(gateway, FINAL_GRADER))["result"] == [{field: student} for student in sent]

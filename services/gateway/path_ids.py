@@ -97,33 +97,19 @@ async def find_first_view(dependencies: Dependencies, caller: Caller, verdict: d
 async def find_view_after(
     dependencies: Dependencies, caller: Caller, assignment_key: tuple[int, int], verdict: dict[str, Any]
 ) -> AssignmentView:
-    """Load an assignment as the caller sees it after a verdict; for a repeated command, as of the first verdict.
+    """Load an assignment as the caller sees it after a verdict.
 
-    It is the present one also for a repeated command if somebody is hidden from the caller who was not at that time.
-    Raises ApiError (404) if there is none.
+    For a repeated command it is as of the first verdict, without the names that are hidden now; the present one if
+    the gradebook is closed to the caller since. Raises ApiError (404) if there is none.
     """
+    first_view = await find_first_view(dependencies, caller, verdict) if verdict["duplicate"] else None
     view = await find_view(dependencies, caller, assignment_key)
-    if view is not None and verdict["duplicate"]:
-        hidden_now = _list_hidden(view)
-        first_view = await find_first_view(dependencies, caller, verdict)
-        if first_view is None:
-            raise not_found()
-        if hidden_now <= _list_hidden(first_view):
-            return first_view
-        view = await find_view(dependencies, caller, assignment_key)
     if view is None:
         raise not_found()
-    return view
-
-
-def _list_hidden(view: AssignmentView) -> set[str]:
-    """List who is anonymous in a view."""
-    hidden = {
-        "students": view.anonymizes_students,
-        "moderation set": view.anonymizes_moderation_set,
-        "graders": not view.can_view_grader_names,
-    }
-    return {group for group, is_hidden in hidden.items() if is_hidden}
+    if first_view is None or (first_view.can_view_gradebook and not view.can_view_gradebook):
+        return view
+    first_view.hide_also(view)
+    return first_view
 
 
 async def resolve_assignment_key(

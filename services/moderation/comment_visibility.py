@@ -73,7 +73,7 @@ def _submission_comment_json(viewer: Viewer, comment: Comment) -> Json:
         "attempt": None,
     }
     author_id = comment.author_id
-    is_hidden = viewer.anonymizes_students or _is_anonymous_grader(viewer, author_id)
+    is_hidden = viewer.anonymizes_students or author_id in viewer.anonymous_graders
     if is_hidden and author_id != viewer.user_id:
         return {**body, "author_id": None, "author_name": ANONYMOUS_AUTHOR_NAME, "author": {}}
     return {
@@ -110,19 +110,10 @@ def _moderated_author_fields(viewer: Viewer, author_id: int) -> Json:
         if not _is_grader(viewer, author_id):
             # An observer's name would reveal the student.
             return {"author_id": None, "author_name": ANONYMOUS_AUTHOR_NAME}
-    if _is_anonymous_grader(viewer, author_id):
+    if author_id in viewer.anonymous_graders:
         name = {"author_name": author_name} if is_own else {}
-        return {"anonymous_id": assignment.grader_slots[author_id], **name}
+        return {"anonymous_id": viewer.anonymous_graders[author_id], **name}
     return {"author_id": author_id, "author_name": author_name}
-
-
-def _is_anonymous_grader(viewer: Viewer, author_id: int) -> bool:
-    """Return whether the author is a grader who has an anonymous id and whom the user may not know."""
-    assignment = viewer.assignment
-    if author_id not in assignment.grader_slots:
-        return False
-    is_anonymous = assignment.moderated_grading and assignment.grades_published_at is None
-    return is_anonymous and not viewer.can_view_grader_names
 
 
 def _is_grader(viewer: Viewer, user_id: int) -> bool:

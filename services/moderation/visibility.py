@@ -3,6 +3,7 @@
 Canvas: app/models/abstract_assignment.rb (can_view_other_grader_identities?, can_view_other_grader_comments?).
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 
 from services.moderation.assignment import Assignment
@@ -94,14 +95,28 @@ class Viewer:
         """Return whether students are anonymous now."""
         return self.assignment.anonymizes_students(self.course)
 
-    @property
+    @cached_property
     def anonymizes_moderation_set(self) -> bool:
-        """Whether the moderation set's students are anonymous.
+        """Return whether the moderation set's students are anonymous.
 
         Canvas always names them. The names in a hand-picked set would reveal whose the anonymous submissions in it are;
         a set of all assigned students reveals nothing.
         """
         return self.anonymizes_students and self.assignment.moderation_set == "selected"
+
+    @cached_property
+    def anonymous_graders(self) -> Mapping[int, str]:
+        """Return the anonymous ids of the graders whom the user may not know."""
+        is_moderated = self.assignment.moderated_grading and self.assignment.grades_published_at is None
+        return self.assignment.grader_slots if is_moderated and not self.can_view_grader_names else {}
+
+    def hide_also(self, present: "Viewer") -> None:
+        """Hide whom the present view hides too. This is the same user's view of an earlier state, not yet shown."""
+        # Before the students, from whom it is derived.
+        self.anonymizes_moderation_set = self.anonymizes_moderation_set or present.anonymizes_moderation_set
+        self.anonymizes_students = self.anonymizes_students or present.anonymizes_students
+        self.anonymous_graders = {**self.anonymous_graders, **present.anonymous_graders}
+        self.can_view_grader_names = self.can_view_grader_names and present.can_view_grader_names
 
     @property
     def can_view_student_names(self) -> bool:

@@ -151,25 +151,67 @@ async def test_verdict_of_an_own_command_and_its_repetition_hide_students_who_ar
         assert not any("student_id" in row for row in result["students"])
 
 
-async def test_repeated_grade_is_answered_without_the_graders_who_are_hidden_now() -> None:
+async def repeat_grade(gateway: InMemoryGateway, user: int, score: int) -> Json:
+    """Grade Ann, each time with the same key; return the answer."""
+    grade = {"submission": {"score": score, "provisional": True}}
+    answer = await gateway.request("PUT", f"{CANVAS_PATH}/submissions/{ANN}", user, KEY, json=grade)
+    assert answer.status_code == 200, answer.text
+    body: Json = answer.json()
+    return body
+
+
+async def test_repeated_grade_is_answered_as_first_without_the_graders_who_are_hidden_now() -> None:
     memory = moderated_course()
     gateway = InMemoryGateway(memory)
     memory.grade(TA1, ANN, 5)
-    grade = {"submission": {"score": 7, "provisional": True}}
-
-    async def repeat() -> set[Any]:
-        path = f"{CANVAS_PATH}/submissions/{ANN}"
-        answer = await gateway.request("PUT", path, FINAL_GRADER, KEY, json=grade)
-        assert answer.status_code == 200, answer.text
-        return {grade.get("scorer_id") for grade in answer.json()["provisional_grades"]}
-
-    assert await repeat() == {TA1, FINAL_GRADER}
+    first = await repeat_grade(gateway, FINAL_GRADER, 7)
+    assert [(row["scorer_id"], row["score"]) for row in first["provisional_grades"]] == [(TA1, 5), (FINAL_GRADER, 7)]
     memory.grade(TA2, ANN, 6)
-    assert await repeat() == {TA1, FINAL_GRADER}, "as of the first verdict"
+    memory.grade(FINAL_GRADER, ANN, 9)
+    assert await repeat_grade(gateway, FINAL_GRADER, 7) == first
 
     memory.configure(**HIDE_GRADERS)
 
-    assert not await repeat() & {TA1, TA2}
+    again = (await repeat_grade(gateway, FINAL_GRADER, 7))["provisional_grades"]
+    slots = memory.assignments[ESSAY].grader_slots
+    named = [(slots[TA1], 5), (slots[FINAL_GRADER], 7)]
+    assert [(row["anonymous_grader_id"], row["score"]) for row in again] == named
+    assert not any("scorer_id" in row for row in again)
+
+
+async def test_author_of_an_earlier_comment_is_anonymous_in_a_repeated_answer_once_a_hidden_grader() -> None:
+    memory = moderated_course()
+    gateway = InMemoryGateway(memory)
+    memory.expect_accepted(
+        commands.RecordSubmissionComment(student_id=ANN, author_id=TA2, comment="seen", created_at=None)
+    )
+
+    async def repeat() -> list[Json]:
+        answer = await repeat_grade(gateway, FINAL_GRADER, 7)
+        return [*answer["submission_comments"], *answer["provisional_grades"][0]["submission_comments"]]
+
+    assert [comment["author_id"] for comment in await repeat()] == [TA2, TA2]
+    memory.grade(TA2, ANN, 6)
+    memory.configure(**HIDE_GRADERS)
+
+    ordinary, provisional = await repeat()
+
+    assert (ordinary["author_id"], ordinary["author_name"]) == (None, "Anonymous User")
+    assert provisional["anonymous_id"] == memory.assignments[ESSAY].grader_slots[TA2]
+    assert "author_id" not in provisional
+
+
+async def test_repeated_grade_is_refused_once_the_gradebook_is_closed_to_the_caller() -> None:
+    memory = moderated_course()
+    gateway = InMemoryGateway(memory)
+    await repeat_grade(gateway, TA1, 7)
+    memory.enroll(TA1, "Ta", permissions={"manage_grades": False, "view_all_grades": False})
+
+    grade = {"submission": {"score": 7, "provisional": True}}
+    answer = await gateway.request("PUT", f"{CANVAS_PATH}/submissions/{ANN}", TA1, KEY, json=grade)
+
+    assert answer.status_code == 403
+    assert len(gateway.first_verdicts) == 1
 
 
 async def test_repeated_selection_of_students_is_answered_by_anonymous_id_once_they_are_hidden() -> None:

@@ -165,7 +165,7 @@ class Explanation:
         if isinstance(event, GradeWithdrawn):
             return f"The grade {event.grade[0] or ''} was withdrawn {day}.".replace("  ", " ")
         if isinstance(event, SubmissionRecorded):
-            return f"The LMS stated the grade {day}{now}."
+            return _describe_lms_fact(event, day, now)
         if isinstance(event, SubmissionUpdated):
             return f"The student was {'excused' if event.changes['excused'][1] else 'no longer excused'} {day}."
         assert isinstance(event, GradePublished)
@@ -189,6 +189,13 @@ class Explanation:
 
 
 _MAKERS = (GradePublished, GradeRevised, GradeWithdrawn, SubmissionRecorded, SubmissionUpdated)
+
+
+def _describe_lms_fact(event: SubmissionRecorded, day: str, now: str) -> str:
+    """Describe what the LMS stated: an excusal alone states no grade, and the one before it may stay."""
+    if event.changed_fields.keys() & {"score", "grade"}:
+        return f"The LMS stated the grade {day}{now}."
+    return f"The LMS {'excused the student' if event.changed_fields['excused'] else 'ended the excusal'} {day}."
 
 
 def _lateness(event: GradePublished | GradeRevised) -> Json:

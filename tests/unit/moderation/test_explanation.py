@@ -142,6 +142,16 @@ def test_text_that_settings_changed_after_the_publication_is_named() -> None:
     assert explain(memory)["sentence"].endswith(f"; it reads 50% {changed}.")
 
 
+def test_excusal_that_the_lms_states_is_not_called_a_grade() -> None:
+    memory = moderated_course(grading_type="percent")
+    memory.grade(TA1, ANN, 8)
+    memory.publish()
+    memory.configure(points_possible=Decimal(20))
+    for excused, fact in ((True, "excused the student"), (False, "ended the excusal")):
+        memory.expect_accepted(submission_fact(ANN, excused=excused))
+        assert explain(memory)["sentence"] == f"The LMS {fact} on 2026-01-01 at 00:00 UTC."
+
+
 def test_a_changed_scheme_of_the_course_leaves_the_published_text_and_the_sentence() -> None:
     memory = moderated_course(grading_type="letter_grade")
     memory.grade(TA1, ANN, 8)

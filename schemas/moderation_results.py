@@ -110,7 +110,7 @@ class AdjudicationCounts(Strict):
     """Numbers of students by outcome."""
 
     kept: Annotated[int, Field(ge=0)] = Field(
-        description="students whose grade a moderator selected, or who are excused"
+        description="students whose grade a moderator selected or gave as final, or who are excused"
     )
     waiting: Annotated[int, Field(ge=0)] = Field(description="students with missing marks")
     agreed: Annotated[int, Field(ge=0)] = Field(description="students whose marks give a score")

@@ -62,7 +62,10 @@ async def hide_names(dependencies: Dependencies, caller: Caller, verdict: dict[s
 
 
 def _hide_graders(command_type: str, result: dict[str, Any], assignment: Assignment) -> dict[str, Any]:
-    """Leave out other graders' user ids as a result of now would: only these two commands answer with them."""
+    """Leave out other graders' user ids as a result of now would.
+
+    Only these two commands answer with them; ``release_grader_slot`` answers with the id that the caller sent.
+    """
     if command_type == "allocate_submissions":
         students = [{**row, "grader_ids": None} for row in result["students"]]
         return {**result, "graders": None, "students": students}

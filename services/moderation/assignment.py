@@ -169,12 +169,13 @@ class Assignment:
     def selected_grade_id(self, course: Course, student_id: int) -> int | None:
         """Return the id of the provisional grade selected for a student; unassigning the student ends a selection."""
         selection = self.selections.get(student_id)
-        if selection is None:
+        if selection is None or selection.position <= self.unassigned_position(course, student_id):
             return None
-        unassigned_position = max(
-            course.unenrolled_at_position.get(student_id, 0), self.unassigned_at_position.get(student_id, 0)
-        )
-        return selection.provisional_grade_id if selection.position > unassigned_position else None
+        return selection.provisional_grade_id
+
+    def unassigned_position(self, course: Course, student_id: int) -> int:
+        """Return the shard position at which a selected student was last unassigned, 0 if that never happened."""
+        return max(course.unenrolled_at_position.get(student_id, 0), self.unassigned_at_position.get(student_id, 0))
 
     def is_selected_by_adjudication(self, student_id: int) -> bool:
         """Return whether an adjudication made the student's selection; without a policy it counts as made by hand."""

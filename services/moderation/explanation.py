@@ -170,8 +170,22 @@ class Explanation:
             return f"The student was {'excused' if event.changes['excused'][1] else 'no longer excused'} {day}."
         assert isinstance(event, GradePublished)
         earlier = [e.event for e in trail if e.version < last.version]
-        origin = f"{describe_origin(event.provisional_grade_id, earlier)}{_deduction(event.points_deducted)}"
+        ended = self._selection_had_ended(student_id)
+        origin = describe_origin(event.provisional_grade_id, earlier, selection_ended=ended)
+        origin += _deduction(event.points_deducted)
         return f"The grade {event.grade[1] or 'without a score'} was published {day}, {origin}{now}."
+
+    def _selection_had_ended(self, student_id: int) -> bool:
+        """Return whether the student was unassigned between the last selection and the publication of the grade.
+
+        It is not known, and False, if the student was unassigned after the publication too.
+        """
+        selection = self.assignment.selections.get(student_id)
+        if selection is None:
+            return False
+        published_position = self.assignment.submission(student_id).graded_position
+        unassigned_position = self.assignment.unassigned_position(self.course, student_id)
+        return selection.position < unassigned_position < published_position
 
     def _describe_change(self, student_id: int) -> str:
         """Name the text that new settings made of the grade since it was set; a scheme of the course changes none."""

@@ -27,10 +27,11 @@ def is_entry(event: AssignmentEvent) -> TypeGuard[ProvisionalGradeCreated | Prov
     return False
 
 
-def describe_origin(grade_id: int, events: Sequence[AssignmentEvent]) -> str:
+def describe_origin(grade_id: int, events: Sequence[AssignmentEvent], *, selection_ended: bool = False) -> str:
     """Describe what made a provisional grade the published one.
 
-    ``events``: those about the student before the publication, in order.
+    ``events``: those about the student before the publication, in order. ``selection_ended``: none of them tells that
+    the student was unassigned after the last selection.
     """
     agreement: ProvisionalGradeAdjudicated | None = None
     by_hand: str | None = None
@@ -52,7 +53,9 @@ def describe_origin(grade_id: int, events: Sequence[AssignmentEvent]) -> str:
                     agreement, by_hand = None, BY_ENTRY
     if agreement is not None:
         return _describe_agreement(agreement)
-    return by_hand or ("the only grade to publish" if is_entered else "because no grade had been entered")
+    if by_hand is not None and not (by_hand == BY_SELECTION and selection_ended):
+        return by_hand
+    return "the only grade to publish" if is_entered else "because no grade had been entered"
 
 
 def _describe_agreement(event: ProvisionalGradeAdjudicated) -> str:

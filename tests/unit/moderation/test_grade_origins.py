@@ -1,5 +1,6 @@
 """The sentence of an explanation says truly where a published grade came from."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -135,6 +136,37 @@ def test_selection_that_ended_before_another_grade_was_published_is_not_named() 
     memory.configure(assigned_to=None)
     memory.grade(TA2, ANN, 6)
     assert publish_and_explain(memory) == "the only grade to publish."
+
+
+def unassign_and_assign(memory: InMemoryCourse) -> None:
+    memory.configure(assigned_to=(BEN, CAT))
+    memory.configure(assigned_to=None)
+
+
+def leave_and_return(memory: InMemoryCourse) -> None:
+    memory.enroll(ANN, "Student", "deleted")
+    memory.enroll(ANN, "Student")
+
+
+@pytest.mark.parametrize("end_selection", [unassign_and_assign, leave_and_return])
+def test_selection_that_ended_before_the_same_grade_was_published_is_not_named(
+    end_selection: Callable[[InMemoryCourse], None],
+) -> None:
+    memory = moderated_course()
+    memory.select(memory.grade(TA1, ANN, 6))
+    end_selection(memory)
+    plan = build_plan(memory.courses[COURSE], memory.assignments[ESSAY], None)
+    assert [row.chosen_by for row in plan.rows] == ["only_grade"]
+    assert publish_and_explain(memory) == "the only grade to publish."
+
+
+@pytest.mark.parametrize("end_selection", [unassign_and_assign, leave_and_return])
+def test_selection_that_ended_after_the_publication_is_named(end_selection: Callable[[InMemoryCourse], None]) -> None:
+    memory = moderated_course()
+    memory.select(memory.grade(TA1, ANN, 6))
+    assert publish_and_explain(memory) == "selected by a moderator."
+    end_selection(memory)
+    assert explain(memory)["sentence"].endswith(", selected by a moderator.")
 
 
 def test_origin_agrees_with_the_reason_of_the_publication_plan_in_any_history() -> None:

@@ -116,6 +116,18 @@ def test_lifting_an_lms_excusal_leaves_the_grade_unchanged() -> None:
     assert memory.get_submission(ANN)["score"] == 7
 
 
+@pytest.mark.parametrize("excused_by_lms", [False, True])
+def test_lifted_excusal_leaves_the_submission_graded_whoever_stated_it(excused_by_lms: bool) -> None:
+    memory = moderated_course()
+    if excused_by_lms:
+        memory.expect_accepted(submission_fact(ANN, excused=True))
+    else:
+        memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    memory.expect_accepted(Grade(student_id=ANN, score=Decimal(4)), FINAL_GRADER)
+    row = memory.get_submission(ANN)
+    assert (row["excused"], row["score"], row["workflow_state"]) == (False, None, "graded")
+
+
 def post_and_hide(memory: InMemoryCourse) -> list[tuple[Any, ...]]:
     """Publish, post and hide Ann's grade; return what each grade_change of posting and hiding says."""
     memory.publish()

@@ -120,6 +120,7 @@ class PipelineStatus:
         rejected: Refusals of the last 15 minutes.
         throughput: Commands decided in each 10 seconds of the last 15 minutes, the oldest first.
         p50, p99: Seconds from append to decision of recent commands, None if there are none.
+        open_dead_letters: None before they were counted.
         problems: Servers that do not answer, and why.
         topic_problems: Topics that are missing or lack records.
         foreign_records: Topics that hold records that the relay did not write.
@@ -138,7 +139,7 @@ class PipelineStatus:
     outputs: tuple[TopicLag, ...] = ()
     publications: tuple[PublicationStatus, ...] = ()
     recent_verdicts: tuple[VerdictSummary, ...] = ()
-    open_dead_letters: int = 0
+    open_dead_letters: int | None = 0
     oldest_dead_letter: datetime | None = None
     problems: tuple[str, ...] = ()
     topic_problems: tuple[TopicProblem, ...] = ()
@@ -149,10 +150,10 @@ class PipelineStatus:
 
     @property
     def level(self) -> Level:
-        """``warning``: dead letters are open. ``critical``: something is late, lost or not visible."""
+        """``warning``: dead letters are open, or not counted. ``critical``: something is late, lost or not visible."""
         if self.problems or self.delays():
             return "critical"
-        return "warning" if self.open_dead_letters else "ok"
+        return "ok" if self.open_dead_letters == 0 else "warning"
 
     def summary(self) -> str:
         """Summarize in one line."""
@@ -168,6 +169,8 @@ class PipelineStatus:
             return self.problem_sentences()[:1]
         if delays := self._delays():
             return [StatusSentence(text[0].upper() + text[1:], runbook) for text, runbook in delays]
+        if self.open_dead_letters is None:
+            return [StatusSentence(f"{ALL_DONE}; open dead letters are not counted yet", "DeadLettersOpen")]
         if self.open_dead_letters:
             text = f"{ALL_DONE}; {pluralize(self.open_dead_letters, 'dead letter')} open"
             return [StatusSentence(text, "DeadLettersOpen")]

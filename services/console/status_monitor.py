@@ -16,7 +16,7 @@ from services.console.pipeline_status import PipelineStatus, PublicationStatus, 
 from services.console.publication_rate import PublicationRates
 from services.console.topic_integrity import TopicIntegrityCheck
 from services.console.verdict_stats import VerdictStats
-from services.eventlog.dead_letters import DeadLetterReader
+from services.eventlog.dead_letter_count import DeadLetterCounter
 from services.eventlog.feed_history import EVERYTHING, FeedHistory
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import Pool
@@ -40,8 +40,6 @@ ONCE_SAMPLE_SECONDS = 0.2
 ONCE_KAFKA_SECONDS_MAX = 10
 ROWS_PER_SHARD_MAX = 1_000
 PUBLICATIONS_MAX = 50
-# Back off: the slower the query, the less often it runs.
-IDLE_PER_QUERY_SECOND = 20
 
 
 class StatusMonitor:
@@ -53,7 +51,7 @@ class StatusMonitor:
     def __init__(self, pool: Pool, bootstrap: str, prefix: str, health: Health) -> None:
         self._pool = pool
         self.queries = PipelineQueries(pool)
-        self.dead_letter_reader = DeadLetterReader(pool)
+        self.dead_letter_counter = DeadLetterCounter()
         self.history = FeedHistory(pool)
         self.bootstrap = bootstrap
         self.prefix = prefix
@@ -74,13 +72,13 @@ class StatusMonitor:
         self._activity = ProcessActivity()
         self._last_decisions: Mapping[int, datetime] = {}
         self._lanes: list[int] = []
-        self._open_dead_letters: tuple[int, datetime | None] = (0, None)
-        self._next_count_at = 0.0
         self._is_catching_up = True
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        await run_until_first_failure(self._follow_log(), self._follow_kafka(), self._follow_processes())
+        await run_until_first_failure(
+            self._follow_log(), self._follow_dead_letters(), self._follow_kafka(), self._follow_processes()
+        )
 
     async def wait_for_change(self, version: int, seconds: float) -> bool:
         """Wait until the status is newer than ``version``; return False after ``seconds``."""
@@ -117,6 +115,8 @@ class StatusMonitor:
             try:
                 decided = sum((await self.history.heads(await self.history.shards(EVERYTHING)))["verdicts"])
                 await self._poll_backlog()
+                with contextlib.suppress(TimeoutError):  # The status says that they are not counted.
+                    await self.dead_letter_counter.count_when_due(self._pool)
                 if "kafka" not in self.health.server_problems:
                     await self._sample_until_conclusive(probe, group_members)
                     self._topic_problems = await self._integrity_check.check_until_confirmed(probe, self.history)
@@ -140,6 +140,7 @@ class StatusMonitor:
 
     def _build_status(self) -> PipelineStatus:
         at = datetime.now(UTC) + self.clock_offset
+        open_dead_letters, oldest_dead_letter = self.dead_letter_counter.last_count or (None, None)
         return PipelineStatus(
             at=at,
             decided=self.verdict_stats.decided,
@@ -151,8 +152,8 @@ class StatusMonitor:
             outputs=self._outputs,
             publications=self._publications,
             recent_verdicts=tuple(self.verdict_stats.recent_verdicts),
-            open_dead_letters=self._open_dead_letters[0],
-            oldest_dead_letter=self._open_dead_letters[1],
+            open_dead_letters=open_dead_letters,
+            oldest_dead_letter=oldest_dead_letter,
             problems=tuple(self.health.server_problems.values()),
             topic_problems=self._topic_problems,
             foreign_records=self._foreign_record_watch.found(),
@@ -194,7 +195,7 @@ class StatusMonitor:
         return len(new_verdicts) >= ROWS_PER_SHARD_MAX
 
     async def _poll_backlog(self) -> None:
-        """Read how many rows are not on the topics yet, and how many dead letters are open."""
+        """Read how many rows are not on the topics yet."""
         self.clock_offset = await self.queries.database_time() - datetime.now(UTC)
         if self.progress is not None:
             self._outputs = tuple(await self.queries.topic_lags(self.progress))
@@ -205,11 +206,17 @@ class StatusMonitor:
                 else []
             )
             self._publications = self._publication_rates.update(publications)
-        count_started_at = time.monotonic()
-        if count_started_at >= self._next_count_at:
-            self._open_dead_letters = await self.dead_letter_reader.count_open()
-            count_ended_at = time.monotonic()
-            self._next_count_at = count_ended_at + IDLE_PER_QUERY_SECOND * (count_ended_at - count_started_at)
+
+    async def _follow_dead_letters(self) -> None:
+        """Count open dead letters, apart from what shows whether PostgreSQL answers: a count may take long."""
+        while True:
+            try:
+                await self.dead_letter_counter.count_when_due(self._pool)
+            except TimeoutError:
+                LOGGER.warning("open dead letters cannot be counted, the last count stays: TimeoutError")
+            except POSTGRES_ERRORS:
+                pass  # _follow_log reports PostgreSQL outages; the last count stays.
+            await asyncio.sleep(LOG_POLL_SECONDS)
 
     async def _follow_kafka(self) -> None:
         while True:

@@ -168,9 +168,9 @@ class DeadLetterReader:
         self.connection = connection
         self.encryption_keys = EncryptionKeys(connection)
 
-    async def count_open(self) -> tuple[int, datetime | None]:
-        """Return how many dead letters are open, and when the oldest of them was recorded."""
-        row = await self.connection.fetchrow(COUNT_OPEN)
+    async def count_open(self, seconds_max: float) -> tuple[int, datetime | None]:
+        """Return how many dead letters are open, and when the oldest was recorded; give up after ``seconds_max``."""
+        row = await self.connection.fetchrow(COUNT_OPEN, timeout=seconds_max)
         assert row is not None
         return row[0], row[1]
 

@@ -8,7 +8,7 @@ from services.eventlog.postgres import READER, connect
 from services.kafka.client_compat import patch_fetcher
 from services.relay.metrics import RelayTelemetry
 from services.relay.relay import run_relay
-from services.runtime.background_tasks import run_in_background
+from services.runtime.background_tasks import StartTask, run_in_background
 from services.runtime.health import Health, serve_health
 from services.runtime.main import run_process, run_until_stopped
 from services.runtime.memory import freeze_startup_objects, keep_freed_memory
@@ -42,7 +42,11 @@ async def main(settings: RelaySettings) -> None:
     connect_monitor = functools.partial(connect, settings.url(), "relay-watch", READER)
     server_monitor = ServerMonitor(settings, connect_monitor, health, metrics, check_postgres=telemetry.poll_lag)
     health_server = serve_health(health, metrics.registry, settings.health_host, settings.health_port)
-    async with health_server, run_in_background(health, {"monitoring servers": server_monitor.run}):
+    tasks: dict[str, StartTask] = {
+        "monitoring servers": server_monitor.run,
+        "counting dead letters": functools.partial(telemetry.count_dead_letters, connect_monitor),
+    }
+    async with health_server, run_in_background(health, tasks):
         keep_freed_memory(BUFFER_BYTES_MAX, FREE_BYTES_MAX)
         freeze_startup_objects(YOUNG_OBJECTS_MAX)
         await run_until_stopped(run_relay(settings, health, telemetry))

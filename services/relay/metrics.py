@@ -1,30 +1,35 @@
 """The relay's metrics, updated once per transaction, and gauges of the log that are polled."""
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from schemas.topics import OUTPUT_TOPICS
-from services.eventlog.dead_letters import DeadLetterReader
+from services.eventlog.dead_letter_count import DeadLetterCounter
 from services.eventlog.feeds import FEED_BY_TOPIC, EventRow
+from services.eventlog.postgres import close_quickly
 from services.eventlog.relay_lag import ShardLag, read_relay_lag
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
 from services.relay.transaction_builder import PendingTransaction
-from services.runtime.errors import FENCED_ERRORS
+from services.runtime.errors import FENCED_ERRORS, POSTGRES_ERRORS
+from services.runtime.failpoints import failpoints
 from services.telemetry.collectors import Labels
 from services.telemetry.metrics.relay import RelayMetrics
 
 if TYPE_CHECKING:
     from services.relay.tracing import RecordTraces
 
-# The pause between two counts of open dead letters is this many times the duration of a count.
-COUNT_BACKOFF_FACTOR = 20
+LOGGER = logging.getLogger("relay")
+COUNT_INTERVAL_SECONDS = 1.0
+"""How often dead letters are counted, while a count takes next to no time."""
 
 
 class RelayTelemetry:
@@ -37,8 +42,7 @@ class RelayTelemetry:
         self._publishing_streams: dict[int, set[int]] = {}
         self._lag_shards: Sequence[int] = ()
         self._shard_lags: list[ShardLag] = []
-        self._open_dead_letter_summary: tuple[int, datetime | None] | None = None
-        self._next_count_at = 0.0
+        self.dead_letter_counter = DeadLetterCounter()
         for topic in OUTPUT_TOPICS:
             metrics.records.labels(topic)
         for topic in ("events", *GRADE_CHANGE_BUILDERS):
@@ -65,7 +69,7 @@ class RelayTelemetry:
         self._publishing_streams[lane].clear()
         self._count_publications()
         if not self._progress_by_lane:
-            self._lag_shards, self._shard_lags, self._open_dead_letter_summary = (), [], None
+            self._lag_shards, self._shard_lags, self.dead_letter_counter.last_count = (), [], None
 
     def mark_active(self, lane: int, progress: RelayProgress) -> None:
         """Record that this relay is now the active one on this lane."""
@@ -117,7 +121,7 @@ class RelayTelemetry:
             self.metrics.fenced.inc()
 
     async def poll_lag(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Poll the log for rows that are not published yet, and for open dead letters."""
+        """Poll the log for rows that are not published yet."""
         if not self._progress_by_lane:
             return
         progress = RelayProgress.merge(self._progress_by_lane.values())
@@ -130,20 +134,51 @@ class RelayTelemetry:
             ],
         )
         self._lag_shards, self._shard_lags = progress.shards, shard_lags
-        started_at = time.monotonic()
-        if started_at >= self._next_count_at:
-            self._open_dead_letter_summary = await DeadLetterReader(connection).count_open()
-            ended_at = time.monotonic()
-            self._next_count_at = ended_at + COUNT_BACKOFF_FACTOR * (ended_at - started_at)
+
+    async def count_dead_letters(
+        self, connect_postgres: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+    ) -> None:
+        """Count open dead letters until cancelled, over a connection of its own: a slow count delays no check."""
+        connection: asyncpg.Connection[asyncpg.Record] | None = None
+        problem: str | None = None
+        try:
+            while True:
+                try:
+                    if self._progress_by_lane:
+                        async with failpoints.around("monitor.dead_letters"):
+                            if connection is None or connection.is_closed():
+                                connection = await connect_postgres()
+                            await self.dead_letter_counter.count_when_due(connection)
+                    problem = None
+                except POSTGRES_ERRORS as error:
+                    if problem != type(error).__name__:
+                        problem = type(error).__name__
+                        LOGGER.warning("open dead letters cannot be counted, the last count stays: %s", problem)
+                    if connection is not None:
+                        # Unlike terminate(), it lets PostgreSQL know that nobody waits for the count any more.
+                        with contextlib.suppress(*POSTGRES_ERRORS):
+                            await close_quickly(connection)
+                        connection = None
+                await asyncio.sleep(COUNT_INTERVAL_SECONDS)
+        finally:
+            if connection is not None:
+                connection.terminate()
 
     def _read_open_dead_letters(self) -> Iterable[tuple[Labels, float]]:
-        return [] if self._open_dead_letter_summary is None else [((), self._open_dead_letter_summary[0])]
+        last_count = self._last_dead_letter_count
+        return [] if last_count is None else [((), last_count[0])]
 
     def _read_oldest_dead_letter(self) -> Iterable[tuple[Labels, float]]:
-        if self._open_dead_letter_summary is None:
+        last_count = self._last_dead_letter_count
+        if last_count is None:
             return []
-        oldest_at = self._open_dead_letter_summary[1]
+        oldest_at = last_count[1]
         return [((), 0.0 if oldest_at is None else max(time.time() - oldest_at.timestamp(), 0.0))]
+
+    @property
+    def _last_dead_letter_count(self) -> tuple[int, datetime | None] | None:
+        """The last count; None on standby, where a count may still end."""
+        return self.dead_letter_counter.last_count if self._progress_by_lane else None
 
     def _list_positions(self) -> Iterable[tuple[Labels, float]]:
         for progress in self._progress_by_lane.values():

@@ -52,6 +52,8 @@ BOUNDARIES: Mapping[str, str] = {
             "handler.log.append",
             # The server monitor of a process: its connection, and its query once a second.
             "monitor.postgresql",
+            # The relay's count of open dead letters, on a connection of its own.
+            "monitor.dead_letters",
             "relay.connect",
             "relay.leases.connect",
             "relay.leases.begin",

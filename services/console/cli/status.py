@@ -110,13 +110,13 @@ def _print_status(console: Console, pipeline_status: PipelineStatus) -> None:
 
 
 def _print_totals(console: Console, pipeline_status: PipelineStatus) -> None:
-    oldest = pipeline_status.oldest_dead_letter
+    count, oldest = pipeline_status.open_dead_letters, pipeline_status.oldest_dead_letter
     oldest_text = "" if oldest is None else f", the oldest since {format_time(oldest)}"
     fields = {
         "decided": pluralize(pipeline_status.decided, "command record"),
         "undecided": _format_total([partition.waiting for partition in pipeline_status.partitions], "command"),
         "unpublished": _format_total([output.waiting for output in pipeline_status.outputs], "record"),
-        "dead letters": f"{pipeline_status.open_dead_letters} open{oldest_text}",
+        "dead letters": "unknown" if count is None else f"{count} open{oldest_text}",
     }
     print_fields(console, fields)
 

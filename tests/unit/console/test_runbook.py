@@ -28,6 +28,7 @@ STATUSES = {
     "a topic is ahead of the log": replace(OK, outputs=(TopicLag("events", 0, None, ahead=3),)),
     "another producer wrote": replace(OK, foreign_records=(ForeignRecords("events", 1, 0, 7),)),
     "a dead letter is open": replace(OK, open_dead_letters=1),
+    "dead letters are not counted": replace(OK, open_dead_letters=None),
 }
 
 

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aiokafka import TopicPartition
 
@@ -56,14 +57,17 @@ class MissingProgress:
         return f"topic {self.topic} holds no record: the relay's progress is lost"
 
 
-Findings = dict[str, EndMismatch | LogMismatch | MissingPartitions | MissingProgress]
+Finding: TypeAlias = EndMismatch | LogMismatch | MissingPartitions | MissingProgress
+Findings = dict[tuple[str, int | None], Finding]
+"""By topic (without prefix) and shard; None for the whole topic."""
 
 
 class TopicIntegrityCheck:
-    """Reports a problem after two consecutive checks have found it.
+    """Reports a problem after two consecutive checks have found it, for each shard by itself.
 
-    A transaction's markers reach the partitions one after the other, so a single check may see a
-    difference that is only apparent. ``needs_confirmation``: the last check found something for the first time.
+    A transaction's markers reach the partitions one after the other, and the relay publishes between the reading of its
+    progress and of the topics' ends, so a single check may see differences that are only apparent.
+    ``needs_confirmation``: the last check found something for the first time.
     """
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
@@ -87,9 +91,7 @@ class TopicIntegrityCheck:
         async with kafka_timeout(READ_TIMEOUT_SECONDS, "reading the last records of the topics"):
             previous_findings, self._findings = self._findings, await self._find_problems(bounds, history)
         self._verified_bounds = None if self._findings else bounds
-        confirmed = [
-            (name, finding) for name, finding in self._findings.items() if previous_findings.get(name) == finding
-        ]
+        confirmed = {place: found for place, found in self._findings.items() if previous_findings.get(place) == found}
         self.needs_confirmation = len(confirmed) < len(self._findings)
         return tuple(
             TopicProblem(
@@ -98,7 +100,7 @@ class TopicIntegrityCheck:
                 is_missing=isinstance(finding, MissingPartitions),
                 differs_from_log=isinstance(finding, LogMismatch),
             )
-            for name, finding in confirmed
+            for name, finding in _choose_by_topic(confirmed).items()
         )
 
     async def check_until_confirmed(self, probe: KafkaProbe, history: FeedHistory) -> tuple[TopicProblem, ...]:
@@ -113,19 +115,30 @@ class TopicIntegrityCheck:
         shards = await history.shards(EVERYTHING)
         partition_counts = Counter(topic_partition.topic for topic_partition in bounds)
         findings: Findings = {
-            name: MissingPartitions(name, partition_counts[full], TOPICS[name].partition_count(len(shards)))
+            (name, None): MissingPartitions(name, partition_counts[full], TOPICS[name].partition_count(len(shards)))
             for name, full in self.topic_names.items()
             if partition_counts[full] < TOPICS[name].partition_count(len(shards))
         }
-        if "progress" in findings:
+        if ("progress", None) in findings:
             return findings
         progress = await read_progress(self.bootstrap, self.topic_names["progress"], len(shards))
         if progress is None:
-            return {**findings, "progress": MissingProgress("progress")}
-        readable_outputs = {output: full for output, full in self.output_topics.items() if output not in findings}
+            return {**findings, ("progress", None): MissingProgress("progress")}
+        readable_outputs = {
+            output: full for output, full in self.output_topics.items() if (output, None) not in findings
+        }
         ends = await read_topic_ends(self.bootstrap, history, readable_outputs, shards)
         mismatches: list[EndMismatch | LogMismatch] = [
             *find_mismatches(progress, ends),
             *await find_log_mismatches(history.connection, progress, ends),
         ]
-        return {**findings, **{mismatch.output: mismatch for mismatch in mismatches}}
+        return {**findings, **{(mismatch.output, mismatch.shard): mismatch for mismatch in mismatches}}
+
+
+def _choose_by_topic(findings: Findings) -> dict[str, Finding]:
+    """Return the first finding of each topic; before all others one of the log, which has another remedy."""
+    chosen: dict[str, Finding] = {}
+    for (topic, _), finding in findings.items():
+        if topic not in chosen or (isinstance(finding, LogMismatch) and not isinstance(chosen[topic], LogMismatch)):
+            chosen[topic] = finding
+    return chosen

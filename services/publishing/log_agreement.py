@@ -42,7 +42,7 @@ async def find_log_mismatches(
     progress: RelayProgress,
     ends: Mapping[str, Sequence[End]] | None = None,
 ) -> list[LogMismatch]:
-    """Return the first mismatching shard of each output: the progress, and with ``ends`` the topics' last records.
+    """Return every mismatching shard of each output: the progress, and with ``ends`` the topics' last records.
 
     Raises:
         POSTGRES_ERRORS: PostgreSQL does not answer.
@@ -58,9 +58,11 @@ async def find_log_mismatches(
             published += [(shard, ends[output][shard].sequence, ends[output][shard].id) for shard in progress.shards]
         shards, numbers = [shard for shard, _, _ in published], [number or 0 for _, number, _ in published]
         log_ids = await read_record_ids(connection, output, shards, numbers)
+        found: set[int] = set()
         for (shard, number, record_id), log_id in zip(published, log_ids, strict=True):
             is_beyond = number is not None and number > output_heads[shard]
-            if is_beyond or (record_id is not None and log_id not in (record_id, ARCHIVED)):
+            differs = record_id is not None and log_id not in (record_id, ARCHIVED)
+            if (is_beyond or differs) and shard not in found:
                 mismatches.append(LogMismatch(output, shard, number, record_id or "unknown", output_heads[shard]))
-                break
+                found.add(shard)
     return mismatches

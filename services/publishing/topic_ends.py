@@ -52,7 +52,7 @@ class EndMismatch:
 
 
 def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) -> list[EndMismatch]:
-    """Return the first mismatching shard of each output.
+    """Return every mismatching shard of each output.
 
     Skip shards that are being refilled, and shards that retention emptied.
     """
@@ -63,7 +63,6 @@ def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) 
             actual = 0 if end.sequence is None and end.never_truncated else end.sequence
             if actual is not None and actual != sequence and not progress.is_replaying(output, shard):
                 mismatches.append(EndMismatch(output, shard, actual, sequence))
-                break
     return mismatches
 
 

@@ -1,11 +1,14 @@
 """Checks before a relay publishes: do the progress, the topics and the log belong together and agree?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from services.eventlog.feed_history import FeedHistory
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.log_agreement import LogMismatch, find_log_mismatches
-from services.publishing.topic_ends import End, find_mismatches
+from services.publishing.topic_ends import End, EndMismatch, find_mismatches
+
+Mismatch = TypeVar("Mismatch", EndMismatch, LogMismatch)
 
 
 class OperatorRequired(Exception):
@@ -22,7 +25,7 @@ async def verify_log(
             even after the handler has decided the lost commands again.
         POSTGRES_ERRORS: PostgreSQL does not answer.
     """
-    mismatches = await find_log_mismatches(history.connection, progress, ends)
+    mismatches = _first_of_each_output(await find_log_mismatches(history.connection, progress, ends))
     if mismatches:
         raise OperatorRequired(describe_log_mismatches(mismatches))
 
@@ -43,10 +46,18 @@ def verify_topics_complete(progress: RelayProgress, ends: Mapping[str, Sequence[
     Raises:
         OperatorRequired: one does not.
     """
-    mismatches = find_mismatches(progress, ends)
+    mismatches = _first_of_each_output(find_mismatches(progress, ends))
     if mismatches:
         outputs = " ".join(mismatch.output for mismatch in mismatches)
         raise OperatorRequired(
             f"{'; '.join(map(str, mismatches))}; nothing was published. To continue after what the topics hold and"
             f" publish lost records again, stop all relays and run: moderated-grading admin rewind topics {outputs}"
         )
+
+
+def _first_of_each_output(mismatches: Iterable[Mismatch]) -> list[Mismatch]:
+    """Return one mismatch of each output: its remedy is the same for all shards, and the message stays short."""
+    first: dict[str, Mismatch] = {}
+    for mismatch in mismatches:
+        first.setdefault(mismatch.output, mismatch)
+    return list(first.values())

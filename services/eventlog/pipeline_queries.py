@@ -120,9 +120,14 @@ class PipelineQueries:
         lags = []
         for topic, sequences in progress.sequences.items():
             feed = FEED_BY_TOPIC[topic]
-            missing = [head - sequence for head, sequence in zip(heads[feed], sequences, strict=True)]
             next_rows = await read_next_recorded_at(self.connection, feed, shards, sequences)
-            since = min((recorded_at for recorded_at, _ in next_rows if recorded_at is not None), default=None)
+            times = [recorded_at for recorded_at, _ in next_rows]
+            # Where no row waits, those up to the head are archived verdicts, which are never published.
+            missing = [
+                0 if recorded_at is None and head > sequence else head - sequence
+                for head, sequence, recorded_at in zip(heads[feed], sequences, times, strict=True)
+            ]
+            since = min((recorded_at for recorded_at in times if recorded_at is not None), default=None)
             lags.append(TopicLag(topic, sum(max(n, 0) for n in missing), since, sum(max(-n, 0) for n in missing)))
         return lags
 

@@ -10,8 +10,9 @@ from services.eventlog.feeds import Feed, FeedReader
 from services.eventlog.postgres import Pool
 
 # By shard in the order of $1 (shards) and $2 (numbers): when the row after that number was recorded, and PostgreSQL's
-# clock. Numbers are dense, so that this is the oldest row that is not published. A subquery for each shard reads the
-# index, regardless of the planner's statistics.
+# clock. Numbers are dense, so that this is the oldest row that is not published. Archived verdicts are never published:
+# in place of one it is the next verdict that is not archived. A subquery for each shard reads the index, regardless of
+# the planner's statistics.
 NEXT_RECORDED_AT: Mapping[Feed, str] = {
     "events": """
 select (select e.recorded_at from event e where e.shard = k.shard and e.position = k.number + 1), clock_timestamp()
@@ -22,8 +23,10 @@ select (select e.recorded_at from event e where e.shard = k.shard and e.live_num
 from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
 """,
     "verdicts": """
-select (select c.recorded_at from decided_command c where c.shard = k.shard and c.number = k.number + 1),
-       clock_timestamp()
+select (select case when v.body is not null then v.recorded_at
+                    else (select b.recorded_at from verdict_body b where b.shard = v.shard and b.number > v.number
+                          order by b.number limit 1) end
+        from verdict v where v.shard = k.shard and v.number = k.number + 1), clock_timestamp()
 from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) order by k.i
 """,
     "dead_letters": """
@@ -35,7 +38,10 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, number, i) or
 
 @dataclass(frozen=True, slots=True)
 class ShardLag:
-    """The lag of one shard, by topic in the requested order: heads, and the oldest row's age in seconds (0: none)."""
+    """The lag of one shard, by topic in the requested order: heads, and the oldest row's age in seconds (0: none).
+
+    With no such row, all rows up to the head are published, or archived verdicts, which never are.
+    """
 
     heads: tuple[int, ...]
     ages: tuple[float, ...]
@@ -47,7 +53,7 @@ async def read_next_recorded_at(
     shards: Sequence[int],
     sequences: Sequence[int],
 ) -> list[tuple[datetime | None, datetime]]:
-    """Read when the row after a number of each shard was recorded (None: there is none), and PostgreSQL's clock."""
+    """Read when the first row after a number of each shard was recorded (None: none waits), and PostgreSQL's clock."""
     rows = await connection.fetch(NEXT_RECORDED_AT[feed], shards, sequences)
     return [(row[0], row[1]) for row in rows]
 

@@ -187,11 +187,15 @@ class RelayTelemetry:
                     yield (str(shard), topic), progress.sequences[topic][shard]
 
     def _compute_lags(self) -> Iterable[tuple[Labels, float]]:
-        """Compare the last polled heads with the present progress, which may have passed them."""
+        """Compare the last polled heads with the present progress, which may have passed them.
+
+        A shard in which no row waits lacks none: archived verdicts up to its head are never published.
+        """
         positions = dict(self._list_positions())
+        ages = dict(self._by_shard_and_topic([lag.ages for lag in self._shard_lags]))
         for labels, head in self._by_shard_and_topic([lag.heads for lag in self._shard_lags]):
             if labels in positions:
-                yield labels, max(head - positions[labels], 0)
+                yield labels, max(head - positions[labels], 0) if ages[labels] else 0
 
     def _by_shard_and_topic(self, values: Iterable[Sequence[float]]) -> Iterable[tuple[Labels, float]]:
         for shard, shard_values in zip(self._lag_shards, values, strict=True):

@@ -19,9 +19,11 @@ from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.archive import ArchiveRefused, add_coming_months, archive_months, attach_month
 from services.eventlog.feeds import FeedReader
 from services.eventlog.migrate import migrate
+from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StreamReader, VerdictArchived
+from services.kafka.relay_progress import RelayProgress
 from tests.fixtures.system import RUN_PREFIX
 from tests.integration.eventlog.test_complexity import CommandRecords
 
@@ -119,6 +121,23 @@ async def test_relay_skips_archived_verdicts(log: Log, tmp_path: Path) -> None:
     rows = await reader.read("verdicts", shards, [0] * len(shards), heads, 1_000, 1 << 20)
 
     assert [(row.shard, row.number) for row in rows] == [(record.partition, heads[record.partition])]  # type: ignore[union-attr]
+
+
+async def test_archived_verdicts_do_not_wait_for_the_relay(log: Log, tmp_path: Path) -> None:
+    queries, rewound = PipelineQueries(log.store.connection), RelayProgress.initial("an installation")
+
+    async def read_lag() -> TopicLag:
+        return next(lag for lag in await queries.topic_lags(rewound) if lag.topic == "verdicts")
+
+    assert (await read_lag()).since is not None
+    archive(log, tmp_path)
+    assert await read_lag() == TopicLag("verdicts", 0, None)
+
+    (record,) = log.records.grade_records(1)
+    await log.process([record])
+    recorded_at = await log.store.connection.fetchval("select max(recorded_at) from decided_command")
+    lag = await read_lag()
+    assert (lag.waiting > 0, lag.since) == (True, recorded_at)
 
 
 async def test_recent_months_are_not_archived(log: Log, tmp_path: Path) -> None:

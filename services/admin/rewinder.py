@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas.topics import OUTPUT_TOPICS, count_lanes
+from services.admin.continuation import continue_after_topic, find_replay_ends
 from services.config.cli import ReplaySettings
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FEED_BY_TOPIC
@@ -111,10 +112,15 @@ async def rewind(settings: ReplaySettings, outputs: Sequence[str], *, from_start
         heads = await relays.history.heads(relays.shards)
         sequences, replays = dict(previous.sequences), dict(previous.replays)
         for output in outputs:
-            topic_sequences = await _read_highest_sequences(bootstrap, full_topic_name(prefix, output), ends[output])
-            sequences[output] = (0,) * len(relays.shards) if from_start else topic_sequences
-            replays[output] = _compute_replay_end(
-                output, relays.previous, topic_sequences, heads[FEED_BY_TOPIC[output]]
+            topic_ends = ends[output]
+            highest = await _read_highest_sequences(bootstrap, full_topic_name(prefix, output), topic_ends)
+            sequences[output] = (
+                (0,) * len(relays.shards)
+                if from_start
+                else continue_after_topic(output, relays.previous, topic_ends, highest)
+            )
+            replays[output] = find_replay_ends(
+                output, relays.previous, topic_ends, highest, heads[FEED_BY_TOPIC[output]]
             )
         progress = replace(previous, sequences=sequences, replays=_drop_empty(replays))
         await relays.store(progress)
@@ -216,18 +222,3 @@ async def _read_highest_sequences(bootstrap: str, full_name: str, ends: Sequence
         async for record in read_to_end(bootstrap, replayed_partitions):
             highest[record.partition] = max(highest[record.partition], parse_headers(record.headers).sequence or 0)
     return tuple(highest)
-
-
-def _compute_replay_end(
-    output: str, previous: RelayProgress | None, topic_sequences: Sequence[int], heads: Sequence[int]
-) -> tuple[int, ...]:
-    """Return, by shard, the last sequence number that had been published before: up to it records are replays.
-
-    Without previous progress the topic's records show it. A topic that is empty too was lost, and the whole log counts
-    as published.
-    """
-    if previous is None:
-        return tuple(topic_sequences if any(topic_sequences) else heads)
-    return tuple(
-        max(previous.sequences[output][shard], previous.replay_end(output, shard)) for shard in previous.shards
-    )

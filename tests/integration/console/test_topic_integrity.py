@@ -150,6 +150,23 @@ async def test_restarted_console_and_status_show_the_rewind_command_until_recove
         connections.terminate()
 
 
+async def test_rewind_does_not_send_again_what_retention_removed(system: System, idle: Process) -> None:
+    shard = system.client.records["events"][0].partition
+    idle.kill()
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
+    await admin.start()
+    partition = TopicPartition(full_topic_name(system.prefix, "events"), shard)
+    await admin.delete_records({partition: RecordsToDelete(before_offset=-1)})
+    await admin.close()
+
+    await rewind_relay(system, "topics", "events")
+    idle.start()
+    await idle.wait_until_ready()
+    await seed_course(system)
+    await wait_until_published(system, 6)
+    assert not any("replay" in dict(record.headers) for record in system.client.records["events"])
+
+
 async def test_postgresql_outage_during_topic_checks_is_not_reported_as_kafka(
     system: System, kafka_probe: KafkaProbe
 ) -> None:

@@ -1,0 +1,48 @@
+"""Where the relay continues after ``admin rewind``, by shard: from its progress, the ends of the topics and the log.
+
+Nothing here reads Kafka or PostgreSQL. ``previous`` is the stored progress of all lanes, None if it is lost. ``ends``
+and ``highest`` describe one output's topic: its last records, and the highest sequence number in each shard (0: none).
+"""
+
+from collections.abc import Sequence
+
+from services.kafka.relay_progress import RelayProgress
+from services.publishing.topic_ends import End
+
+
+def continue_after_topic(
+    output: str, previous: RelayProgress | None, ends: Sequence[End], highest: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the sequence number after which the relay continues: the highest one on the topic.
+
+    A shard that retention emptied keeps its progress: nothing was lost, and its history would be sent once more.
+    """
+    return tuple(
+        previous.sequences[output][shard] if previous is not None and _is_emptied(end, number) else number
+        for shard, (end, number) in enumerate(zip(ends, highest, strict=True))
+    )
+
+
+def find_replay_ends(
+    output: str, previous: RelayProgress | None, ends: Sequence[End], highest: Sequence[int], heads: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the last sequence number that had been published before: up to it records are replays.
+
+    Without previous progress the topic's records show it. Where none are left, because retention emptied the shard or
+    the topic was recreated, all rows of the log (up to ``heads``) count as published: nobody knows which were, and as
+    new ones they would be taken twice. A shard that never had a record on a topic with others has published nothing.
+    """
+    if previous is not None:
+        return tuple(
+            max(previous.sequences[output][shard], previous.replay_end(output, shard)) for shard in previous.shards
+        )
+    is_recreated = not any(highest) and all(end.never_truncated for end in ends)
+    return tuple(
+        head if is_recreated or _is_emptied(end, number) else number
+        for end, number, head in zip(ends, highest, heads, strict=True)
+    )
+
+
+def _is_emptied(end: End, highest: int) -> bool:
+    """Return whether a shard had records, of which retention left none."""
+    return highest == 0 and not end.never_truncated

@@ -1,0 +1,51 @@
+"""After ``admin rewind`` every record goes out once as new: what was published before is skipped or marked a replay."""
+
+from schemas.topics import OUTPUT_TOPICS
+from services.admin.continuation import continue_after_topic, find_replay_ends
+from services.kafka.relay_progress import RelayProgress
+from services.publishing.topic_ends import End
+
+OUTPUT = "live-events"
+EMPTIED = End(None, never_truncated=False)
+"""The end of a shard whose records were all removed by retention."""
+# A shard that lost its tail, one that retention emptied, one that was lost, one that is complete.
+ENDS = [End(7), EMPTIED, End(None), End(5, never_truncated=False)]
+HIGHEST = (7, 0, 0, 5)
+
+
+def progress(*sequences: int, replay_ends: tuple[int, ...] | None = None) -> RelayProgress:
+    """Return progress of OUTPUT; the other outputs have published nothing."""
+    none_published = dict.fromkeys(OUTPUT_TOPICS, (0,) * len(sequences))
+    replays = {} if replay_ends is None else {OUTPUT: replay_ends}
+    return RelayProgress({**none_published, OUTPUT: sequences}, replays, shards=tuple(range(len(sequences))))
+
+
+def test_shard_that_retention_emptied_keeps_its_progress_while_others_are_refilled() -> None:
+    previous = progress(9, 1000, 4, 5)
+
+    assert continue_after_topic(OUTPUT, previous, ENDS, HIGHEST) == (7, 1000, 0, 5)
+    assert find_replay_ends(OUTPUT, previous, ENDS, HIGHEST, (12, 1003, 4, 6)) == (9, 1000, 4, 5)
+
+
+def test_replay_of_a_shard_that_retention_emptied_goes_on_where_it_was() -> None:
+    previous = progress(300, 5, replay_ends=(1200, 0))
+
+    assert continue_after_topic(OUTPUT, previous, [EMPTIED, End(5)], (0, 5)) == (300, 5)
+    assert find_replay_ends(OUTPUT, previous, [EMPTIED, End(5)], (0, 5), (1300, 5)) == (1200, 5)
+
+
+def test_after_lost_progress_the_history_of_an_emptied_shard_is_sent_as_a_replay() -> None:
+    heads = (12, 1003, 4, 6)
+
+    assert continue_after_topic(OUTPUT, None, ENDS, HIGHEST) == (7, 0, 0, 5)
+    # The third shard never had a record, unlike the topic: its rows are new.
+    assert find_replay_ends(OUTPUT, None, ENDS, HIGHEST, heads) == (7, 1003, 0, 5)
+
+
+def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_an_emptied_one() -> None:
+    assert find_replay_ends(OUTPUT, None, [EMPTIED, End()], (0, 0), (40, 3)) == (40, 0)
+
+
+def test_after_lost_progress_the_whole_log_of_a_recreated_topic_is_sent_as_a_replay() -> None:
+    assert continue_after_topic(OUTPUT, None, [End(), End()], (0, 0)) == (0, 0)
+    assert find_replay_ends(OUTPUT, None, [End(), End()], (0, 0), (40, 3)) == (40, 3)

@@ -134,7 +134,7 @@ async def rewind_to_log(
 
     A partition with records that are not in the log is emptied, as Kafka removes records from the beginning only. Its
     records that are in the log are published again as replays, and new decisions as new. Repeat an interrupted run:
-    the relay does not start until the progress is stored.
+    until then the relay of a partition that still ends with a lost record does not start.
 
     Raises:
         OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
@@ -174,10 +174,11 @@ async def rewind_to_log(
                 output_sequences.append(published)
                 replay_ends.append(min(replay_end, head))
             sequences[output], replays[output] = tuple(output_sequences), tuple(replay_ends)
-        if emptied:
-            await _empty_partitions(settings.kafka_bootstrap, emptied)
         progress = replace(previous, sequences=sequences, replays=_drop_empty(replays))
         await relays.store(progress)
+        # Last: an emptied partition no longer shows what had been published; a repeated run reads it from the progress.
+        if emptied:
+            await _empty_partitions(settings.kafka_bootstrap, emptied)
         return RewindResult(progress, lost_count)
 
 

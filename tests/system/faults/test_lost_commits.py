@@ -8,12 +8,16 @@ import asyncio
 import json
 import subprocess
 import sys
+from typing import Any, NoReturn
 
 import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from deploy.local.paths import ROOT
+from schemas.topics import OUTPUT_TOPICS
+from services.admin import rewinder
+from services.config.cli import ReplaySettings
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
@@ -23,6 +27,7 @@ from tests.fixtures.fault_helpers import (
     rewind_relay,
     send_all,
     start_handler,
+    wait_until_no_relay_is_connected,
     wait_until_processed,
     wait_until_published,
 )
@@ -82,9 +87,25 @@ async def list_lost(system: System) -> list[str]:
     return [line for line in done.stdout.splitlines() if " id " in line]
 
 
+async def interrupt_rewind(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run ``admin rewind log`` until it has emptied partitions, and let it fail there."""
+    empty_partitions = rewinder._empty_partitions
+
+    async def fail(*arguments: Any) -> NoReturn:
+        await empty_partitions(*arguments)
+        raise ConnectionError("a broker failed")
+
+    with monkeypatch.context() as patches:
+        for name, value in system.environment.items():
+            patches.setenv(name, value)
+        patches.setattr(rewinder, "_empty_partitions", fail)
+        with pytest.raises(ConnectionError):
+            await rewinder.rewind_to_log(ReplaySettings(), list(OUTPUT_TOPICS), lambda line: None, dry_run=False)
+
+
 @pytest.mark.parametrize("relay_runs", [True, False], ids=["running relay", "relay that starts later"])
 async def test_lost_commits_stop_the_relay_until_an_operator_removes_the_lost_records(
-    system: System, relay_runs: bool
+    system: System, monkeypatch: pytest.MonkeyPatch, relay_runs: bool
 ) -> None:
     if not relay_runs:
         await add_partitions(system)
@@ -122,6 +143,9 @@ async def test_lost_commits_stop_the_relay_until_an_operator_removes_the_lost_re
     assert len(lost_lines) == 2 * LOST
     assert relay.get_readiness()[0] == 503, "a relay goes on by itself"
     relay.kill()
+    if relay_runs:
+        await wait_until_no_relay_is_connected(system)
+        await interrupt_rewind(system, monkeypatch)
     await rewind_relay(system, "log")
     relay.start()
     await relay.wait_until_ready()

@@ -21,6 +21,7 @@ from services.kafka.relay_progress import RelayProgress, list_lane_shards
 from services.kafka.topic_reader import read_to_end
 from services.kafka.topics import full_topic_name
 from services.publishing.common_history import CommonHistory, read_common_history
+from services.publishing.log_comparison import find_dead_letter_sequences
 from services.publishing.record_headers import parse_headers
 from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
 from services.relay.publisher import Publisher
@@ -113,7 +114,8 @@ async def rewind(settings: ReplaySettings, outputs: Sequence[str], *, from_start
         sequences, replays = dict(previous.sequences), dict(previous.replays)
         for output in outputs:
             topic_ends = ends[output]
-            highest = await _read_highest_sequences(bootstrap, full_topic_name(prefix, output), topic_ends)
+            full_name = full_topic_name(prefix, output)
+            highest = await _read_highest_sequences(bootstrap, relays.history, output, full_name, topic_ends)
             sequences[output] = (
                 (0,) * len(relays.shards)
                 if from_start
@@ -212,7 +214,9 @@ def _drop_empty(replays: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, 
     return {output: replay_ends for output, replay_ends in replays.items() if any(replay_ends)}
 
 
-async def _read_highest_sequences(bootstrap: str, full_name: str, ends: Sequence[End]) -> tuple[int, ...]:
+async def _read_highest_sequences(
+    bootstrap: str, history: FeedHistory, output: str, full_name: str, ends: Sequence[End]
+) -> tuple[int, ...]:
     """Return the highest sequence number in each partition (0: none).
 
     It is that of the last record, unless that one is a replay: then the whole partition is read.
@@ -220,6 +224,12 @@ async def _read_highest_sequences(bootstrap: str, full_name: str, ends: Sequence
     highest = [end.sequence or 0 for end in ends]
     replayed_partitions = [TopicPartition(full_name, shard) for shard, end in enumerate(ends) if end.is_replay]
     if replayed_partitions:
-        async for record in read_to_end(bootstrap, replayed_partitions):
-            highest[record.partition] = max(highest[record.partition], parse_headers(record.headers).sequence or 0)
+        async for records in read_to_end(bootstrap, replayed_partitions):
+            if output == "dead-letters":
+                # A number in their headers is that of the record they came from.
+                sequences = await find_dead_letter_sequences(history, records)
+            else:
+                sequences = [parse_headers(record.headers).sequence for record in records]
+            for record, sequence in zip(records, sequences, strict=True):
+                highest[record.partition] = max(highest[record.partition], sequence or 0)
     return tuple(highest)

@@ -65,16 +65,15 @@ async def read_until(
             positions, deadline = new_positions, time.monotonic() + READ_SECONDS_MAX
 
 
-async def read_to_end(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> AsyncIterator[Record]:
-    """Read the committed records of the partitions from their beginning to their current end.
+async def read_to_end(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> AsyncIterator[list[Record]]:
+    """Read the committed records of the partitions from their beginning to their current end, some at a time.
 
     Raises:
         KafkaTimeoutError: see :func:`read_until`.
     """
     async with open_reader(bootstrap, topic_partitions) as consumer:
         async for _, records in read_until(consumer, await consumer.end_offsets(topic_partitions)):
-            for record in records:
-                yield record
+            yield records
 
 
 async def wait_until_committed(bootstrap: str, topic_partitions: Sequence[TopicPartition]) -> None:

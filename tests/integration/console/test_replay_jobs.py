@@ -21,7 +21,8 @@ async def read_command_ids(console: ConsoleClient, target: str) -> list[str]:
     partitions = [TopicPartition(target, number) for number in ALL_SHARDS]
     return [
         json.loads(record.value or b"")["command_id"]
-        async for record in read_to_end(console.system.bootstrap, partitions)
+        async for records in read_to_end(console.system.bootstrap, partitions)
+        for record in records
     ]
 
 

@@ -19,6 +19,7 @@ from services.console.wording import pluralize
 from services.eventlog.feed_history import EVERYTHING, FeedHistory
 from services.kafka.progress_topic import read_progress
 from services.kafka.timeouts import kafka_timeout
+from services.kafka.topic_settings import describe_partition_remedy
 from services.kafka.topics import full_topic_name
 from services.publishing.log_agreement import LogMismatch, find_log_mismatches
 from services.publishing.topic_ends import (
@@ -37,6 +38,7 @@ class MissingPartitions:
     """A topic with too few partitions; 0 if it does not exist."""
 
     topic: str
+    full_name: str
     partitions: int
     expected_partitions: int
 
@@ -44,7 +46,8 @@ class MissingPartitions:
         if self.partitions == 0:
             return f"topic {self.topic} does not exist"
         found = pluralize(self.partitions, "partition")
-        return f"topic {self.topic} has {found} instead of {self.expected_partitions}: delete it"
+        remedy = describe_partition_remedy(self.topic, self.full_name, self.expected_partitions)
+        return f"topic {self.topic} has {found} instead of {self.expected_partitions}: {remedy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,9 @@ class TopicIntegrityCheck:
         shards = await history.shards(EVERYTHING)
         partition_counts = Counter(topic_partition.topic for topic_partition in bounds)
         findings: Findings = {
-            (name, None): MissingPartitions(name, partition_counts[full], TOPICS[name].partition_count(len(shards)))
+            (name, None): MissingPartitions(
+                name, full, partition_counts[full], TOPICS[name].partition_count(len(shards))
+            )
             for name, full in self.topic_names.items()
             if partition_counts[full] < TOPICS[name].partition_count(len(shards))
         }

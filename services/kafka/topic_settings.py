@@ -62,6 +62,34 @@ def build_topic_config(topic_config: Mapping[str, str], replication: Replication
     return config
 
 
+def find_partition_problems(name: str, full_name: str, count: int, expected_count: int) -> list[str]:
+    """Return the number of partitions of a topic if the service cannot work with it, with the remedy.
+
+    More partitions than shards are safe: order holds within a partition, and shards do not change.
+    """
+    if count == expected_count or (count > expected_count and name != "progress"):
+        return []
+    remedy = describe_partition_remedy(name, full_name, expected_count)
+    return [f"topic {full_name} has {count} partitions, not {expected_count}: {remedy}"]
+
+
+def describe_partition_remedy(name: str, full_name: str, expected_count: int) -> str:
+    """Return how a topic gets its number of partitions.
+
+    Only the progress topic may be deleted: the outputs tell the relay how far it came. Every other topic may hold what
+    nothing restores, such as acknowledged commands that no handler has decided.
+    """
+    if name == "progress":
+        return "stop the relays, delete it, and run moderated-grading admin create-topics"
+    remedy = f"add partitions with kafka-topics --alter --topic {full_name} --partitions {expected_count}"
+    if name != "commands":
+        return remedy
+    return (
+        f"{remedy}; its commands stay. If it was recreated, then run moderated-grading admin accept-recreated-topic"
+        ' "why", and restart the handlers: they decide what waits on it'
+    )
+
+
 def find_topic_problems(
     full_name: str, topic: Topic, description: TopicDescription, replication: Replication
 ) -> list[str]:

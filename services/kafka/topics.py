@@ -17,6 +17,7 @@ from services.kafka.topic_settings import (
     TopicDescription,
     build_topic_config,
     choose_replication,
+    find_partition_problems,
     find_topic_problems,
 )
 
@@ -180,9 +181,7 @@ async def _find_problems(bootstrap: str, prefix: str, shard_count: int) -> list[
             problems.append(f"topic {full_name} does not exist: run moderated-grading admin create-topics")
             continue
         count, expected_count = descriptions[name].partitions, TOPICS[name].partition_count(shard_count)
-        # More partitions of the commands topic are safe: order holds within a partition, and shards do not change.
-        if count < expected_count or (name == "progress" and count != expected_count):
-            problems.append(f"topic {full_name} has {count} partitions, not {expected_count}: delete and recreate it")
+        problems += find_partition_problems(name, full_name, count, expected_count)
         problems += find_topic_problems(full_name, TOPICS[name], descriptions[name], replication)
     return problems
 

@@ -79,6 +79,29 @@ async def test_commands_of_a_recreated_topic_are_processed(system: System) -> No
     assert await count_rows(system) == 600
 
 
+async def test_commands_of_a_topic_that_returned_with_one_partition_are_kept_and_decided(system: System) -> None:
+    handler = await start_handler(system)
+    await send_all(system, course_commands(100))
+    await wait_until_processed(system, 100)
+    handler.kill()
+    commands = topics.full_topic_name(system.prefix, "commands")
+    await recreate_commands_topic(system, partitions=1)
+    await send_all(system, course_commands(150))
+    refused = system.create_process("handler", HANDLER_INSTANCE="redelivered")
+    refused.start()
+    assert refused.popen is not None
+    assert await asyncio.to_thread(refused.popen.wait, DEADLINE_SECONDS) != 0
+    assert f"kafka-topics --alter --topic {commands} --partitions 12" in refused.log.read_text()
+    admin = AIOKafkaAdminClient(**client_options(system.bootstrap))
+    await admin.start()
+    await admin.create_partitions({commands: NewPartitions(total_count=12)})
+    await admin.close()
+    await run_admin_command(system, "accept-recreated-topic", "it came back with one partition")
+    await start_handler(system)
+    await wait_until_processed(system, 250)
+    assert await count_rows(system) == 250
+
+
 async def test_records_missing_from_a_restored_database_are_processed_again(system: System) -> None:
     handler = await start_handler(system)
     await send_all(system, course_commands(150))

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.topics import TOPICS
+from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.kafka.topic_settings import (
     Replication,
     TopicDescription,
     build_topic_config,
+    find_partition_problems,
     find_topic_problems,
     is_weakly_replicated,
 )
@@ -78,6 +79,28 @@ def test_too_few_replicas_are_a_problem() -> None:
     (problem,) = problems_of("verdicts", replace(created("verdicts"), replicas=1))
     assert "has partitions with 1 replicas, not 3" in problem
     assert "kafka-reassign-partitions" in problem
+
+
+def test_acknowledged_commands_are_kept_when_their_topic_lacks_partitions() -> None:
+    (problem,) = find_partition_problems("commands", "moderation.commands", 1, 12)
+    assert "kafka-topics --alter --topic moderation.commands --partitions 12" in problem
+    assert 'moderated-grading admin accept-recreated-topic "why"' in problem
+    assert "delete" not in problem
+
+
+@pytest.mark.parametrize("name", OUTPUT_TOPICS)
+def test_output_that_lacks_partitions_gets_them_and_keeps_its_records(name: str) -> None:
+    (problem,) = find_partition_problems(name, f"moderation.{name}", 3, 12)
+    assert f"kafka-topics --alter --topic moderation.{name} --partitions 12" in problem
+    assert "delete" not in problem
+    assert find_partition_problems(name, f"moderation.{name}", 24, 12) == []
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_progress_topic_with_another_number_of_lanes_is_made_again(count: int) -> None:
+    (problem,) = find_partition_problems("progress", "moderation.progress", count, 4)
+    assert f"has {count} partitions, not 4: stop the relays, delete it" in problem
+    assert find_partition_problems("progress", "moderation.progress", 4, 4) == []
 
 
 def test_days_of_retention_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:

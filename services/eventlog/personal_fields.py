@@ -28,6 +28,14 @@ _KEYS_BY_EVENT: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
+def find_personal_paths(event_name: str) -> frozenset[tuple[str, ...]]:
+    """Return the keys that lead to each personal value of an event's payload, without the indexes of lists."""
+    return frozenset(
+        (field.name,) if field.rows is None else (field.rows, field.name)
+        for field in _FIELDS_BY_EVENT.get(event_name, ())
+    )
+
+
 def may_have_personal_values(event_name: str, payload: Json) -> bool:
     """Return whether ``take_out`` may find values; most payloads lack the optional keys that hold them."""
     keys = _KEYS_BY_EVENT.get(event_name)

@@ -24,6 +24,7 @@ RUNBOOK_BY_STATE = {"stalled": "PartitionStalled", "stopped": "PartitionStopped"
 # Commands and records in flight do not count as delayed.
 DELAY_SECONDS_MAX = 2.0
 UP_TO_DATE_DELAY_SECONDS_MAX = 5.0
+STARTING = "The console is starting"
 ALL_DONE = "Every command is decided and every record is on its topic"
 
 
@@ -177,11 +178,8 @@ class PipelineStatus:
         return [StatusSentence(ALL_DONE, None)]
 
     def problem_sentences(self) -> list[StatusSentence]:
-        """Return a sentence for each server that does not answer."""
-        return [
-            StatusSentence(problem, "PostgreSQLAway" if problem.startswith("PostgreSQL") else "KafkaAway")
-            for problem in self.problems
-        ]
+        """Return a sentence for each server that does not answer, or cannot be used as it is."""
+        return [StatusSentence(problem, _find_runbook_entry(problem)) for problem in self.problems]
 
     def delays(self) -> list[str]:
         """List what is late or stopped, causes before their effects, one sentence each."""
@@ -270,6 +268,18 @@ class PipelineStatus:
             return "moderated-grading admin rewind log"
         outputs = [] if "progress" in self.damaged_topics else self.damaged_topics
         return " ".join(["moderated-grading admin rewind topics", *outputs])
+
+
+def _find_runbook_entry(problem: str) -> str | None:
+    """Return the heading for a server's problem, by what it begins with (``services.runtime.errors``)."""
+    if problem == STARTING:
+        return None
+    if problem.startswith("Kafka"):
+        return "KafkaAway"
+    if problem.startswith("PostgreSQL") and not problem.startswith("PostgreSQL refuses"):
+        return "PostgreSQLAway"
+    # The server works: rights, the latest migration, or a topic's settings are missing. The problem names the command.
+    return "NotReady"
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from services.console.foreign_records import ForeignRecordWatch
 from services.console.group_members import GroupMembers
 from services.console.kafka_probe import KafkaProbe
 from services.console.partition_sampler import PartitionSampler
-from services.console.pipeline_status import PipelineStatus, PublicationStatus, TopicProblem
+from services.console.pipeline_status import STARTING, PipelineStatus, PublicationStatus, TopicProblem
 from services.console.publication_rate import PublicationRates
 from services.console.topic_integrity import TopicIntegrityCheck
 from services.console.verdict_stats import VerdictStats
@@ -56,7 +56,7 @@ class StatusMonitor:
         self.bootstrap = bootstrap
         self.prefix = prefix
         self.verdict_stats = VerdictStats()
-        self.status = PipelineStatus(problems=("The console is starting",))
+        self.status = PipelineStatus(problems=(STARTING,))
         self.version = 0
         self.health = health
         self.progress: RelayProgress | None = None

@@ -3,18 +3,22 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import asyncpg
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from services.console.group_members import UNASSIGNED
-from services.console.pipeline_status import ForeignRecords, PartitionStatus, PipelineStatus, TopicProblem
+from services.console.pipeline_status import STARTING, ForeignRecords, PartitionStatus, PipelineStatus, TopicProblem
 from services.console.runbook import RUNBOOK, render_runbook, to_anchor
 from services.console.web.templates import Templates
 from services.eventlog.pipeline_queries import TopicLag
+from services.runtime.errors import describe_error
 from tests.unit.console.test_pipeline_status import AT, OK
 
 STATUSES = {
     "Kafka is away": replace(OK, problems=("Kafka does not answer: TimeoutError",)),
     "PostgreSQL is away": replace(OK, problems=("PostgreSQL does not answer: TimeoutError",)),
+    "the schema is an older one": replace(OK, problems=(describe_error(asyncpg.UndefinedTableError("no such table")),)),
     "no handler runs": replace(OK, partitions=(PartitionStatus(0, "up to date", 0, 0.0, 7, UNASSIGNED),)),
     "partitions are cut, stalled and late": replace(
         OK,
@@ -57,3 +61,22 @@ def test_every_server_that_does_not_answer_leads_to_its_own_entry(templates: Tem
     assert [sentence.runbook for sentence in status.problem_sentences()] == ["KafkaAway", "PostgreSQLAway"]
     notices = templates.render_fragment("status_fragments.html", "notices", status)
     assert 'PostgreSQL does not answer: TimeoutError. <a class="runbook" href="/runbook#postgresqlaway">' in notices
+
+
+@pytest.mark.parametrize(
+    ("problem", "entry"),
+    [
+        (describe_error(TimeoutError(), "kafka"), "KafkaAway"),
+        (describe_error(KafkaConnectionError()), "KafkaAway"),
+        ("Kafka at 127.0.0.1:9092 has not answered for 30 s", "KafkaAway"),
+        (describe_error(TimeoutError(), "postgresql"), "PostgreSQLAway"),
+        (describe_error(asyncpg.DiskFullError("no space left on device")), "PostgreSQLAway"),
+        (describe_error(asyncpg.UndefinedTableError("no such table")), "NotReady"),
+        (describe_error(asyncpg.InsufficientPrivilegeError("permission denied")), "NotReady"),
+        ("topic moderation.commands does not exist: run moderated-grading admin create-topics", "NotReady"),
+        (STARTING, None),
+    ],
+)
+def test_each_problem_leads_to_the_entry_that_says_what_to_do(problem: str, entry: str | None) -> None:
+    (sentence,) = replace(OK, problems=(problem,)).sentences()
+    assert (sentence.text, sentence.runbook) == (problem, entry)

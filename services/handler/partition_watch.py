@@ -24,8 +24,24 @@ from services.runtime.errors import KAFKA_CLIENT_ERRORS
 from services.telemetry.metrics.handler import HandlerMetrics
 
 LOGGER = logging.getLogger("handler")
-# The brokers' transaction.max.timeout.ms: no transaction stays open for longer than a minute.
+# The brokers' transaction.max.timeout.ms, where it is set as deploy/docs/deploying.md asks: they abort what is older.
 OPEN_TRANSACTION_SECONDS_MAX = 60
+
+
+def describe_open_transactions(commands_topic: str, hidden: Mapping[int, int]) -> str:
+    """Describe the transactions that hide commands, and how to end them; ``hidden``: first offset by partition."""
+    places = ", ".join(f"partition {partition} from offset {offset} on" for partition, offset in hidden.items())
+    commands = ", ".join(
+        f"kafka-transactions.sh --bootstrap-server $KAFKA_BOOTSTRAP describe-producers --topic {commands_topic}"
+        f" --partition {partition}"
+        for partition in hidden
+    )
+    return (
+        f"a producer's transaction has been open for more than {OPEN_TRANSACTION_SECONDS_MAX} s and hides commands:"
+        f" {places}. To find the producer, run {commands}; stop it, or end its transaction with kafka-transactions.sh"
+        " abort, the same topic and partition, and the start offset as listed. The brokers' transaction.max.timeout.ms"
+        f" should be {OPEN_TRANSACTION_SECONDS_MAX * 1000}"
+    )
 
 
 class ConsumerWatch:
@@ -72,17 +88,12 @@ class ConsumerWatch:
 
     def _describe_open_transaction(self, offsets: Mapping[int, PartitionOffsets]) -> str | None:
         lag = self.consumer.lag
-        hidden = [
-            f"partition {partition} from offset {offsets[partition].stable_end} on"
+        hidden = {
+            partition: offsets[partition].stable_end
             for partition in sorted(lag.partitions())
             if partition in offsets and lag.open_transaction_seconds(partition) > OPEN_TRANSACTION_SECONDS_MAX
-        ]
-        if not hidden:
-            return None
-        return (
-            f"a producer's transaction has been open for more than {OPEN_TRANSACTION_SECONDS_MAX} s and hides commands:"
-            f" {', '.join(hidden)}. To find and abort it, run kafka-transactions.sh find-hanging"
-        )
+        }
+        return describe_open_transactions(self.consumer.commands_topic, hidden) if hidden else None
 
     def _describe_removed(self, offsets: Mapping[int, PartitionOffsets]) -> str | None:
         for partition, watermark in list(self._forgotten.items()):

@@ -103,3 +103,14 @@ async def test_reply_to_header_publishes_no_record(seeded: System) -> None:
     caused = {command["command_id"].encode(), None}
     live = [dict(record.headers) for record in seeded.client.records["live-events"]]
     assert [headers for headers in live if headers.get("ce_causationid") in caused] == []
+
+
+async def test_record_filled_by_a_header_name_that_is_not_utf8_becomes_a_dead_letter_on_its_topic(
+    seeded: System, raw_producer: AIOKafkaProducer
+) -> None:
+    bad, partition = RawRecord("", None, b"x", [(b"\xff" * 1_048_501, b"")]), 5
+    offset = await produce_raw_record(raw_producer, seeded, bad, partition)
+    await wait_until(lambda: find_dead_letters(seeded, partition, offset), "the dead letter")
+    (letter,) = find_dead_letters(seeded, partition, offset)
+    # Escaped, the whole name would make it larger than its topic takes.
+    assert (letter.key, letter.value, letter.headers[0]) == (None, b"x", ("\\xff\\xff\\xff…", b""))

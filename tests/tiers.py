@@ -148,7 +148,7 @@ TIERS = {
         pytest_tier("sabotages", SABOTAGES, minutes=15),
         pytest_tier("upgrades", "-rs", "tests/system/upgrades", minutes=15),
         pytest_tier("secure", *SECURE_TESTS, minutes=5, needs_servers=False, runs_alone=True, is_secure=True),
-        pytest_tier("containers", "-rs", "tests/system/containers", minutes=20, needs_servers=False, runs_alone=True),
+        pytest_tier("containers", "-rs", "tests/system/containers", minutes=25, needs_servers=False),
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }

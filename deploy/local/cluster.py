@@ -82,6 +82,14 @@ class KafkaCluster:
             return len(AdminClient(client_settings(self.address)).list_topics(timeout=2).brokers)
         return 0
 
+    def is_in_sync(self) -> bool:
+        """Return whether all brokers are registered, and each partition has all of its replicas in sync."""
+        with contextlib.suppress(KafkaException):
+            metadata = AdminClient(client_settings(self.address)).list_topics(timeout=2)
+            partitions = [p for topic in metadata.topics.values() for p in topic.partitions.values()]
+            return len(metadata.brokers) == BROKERS and all(set(p.isrs) == set(p.replicas) for p in partitions)
+        return False
+
     def kill(self) -> None:
         """Send SIGKILL to all brokers."""
         for broker in self.brokers:

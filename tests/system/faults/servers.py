@@ -61,6 +61,10 @@ class Servers:
         wait_until(lambda: self.kafka.count_brokers() == len(self.kafka.brokers), "all brokers are registered")
         return time.monotonic() - started_at
 
+    def wait_until_in_sync(self) -> None:
+        """Wait until each partition has all replicas in sync: only then does Kafka outlive the death of any broker."""
+        wait_until(self.kafka.is_in_sync, "all replicas are in sync")
+
     def start_postgres(self) -> float:
         """Start the primary again; return the seconds until it accepts connections."""
         started_at = time.monotonic()

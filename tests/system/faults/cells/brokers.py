@@ -10,6 +10,8 @@ from tests.system.faults.fault_run import FaultRun
 
 
 def choose_broker(run: FaultRun) -> int:
+    """Choose a broker for a fault, once the others can do without it."""
+    run.servers.wait_until_in_sync()
     return run.chance.randrange(len(run.servers.kafka.brokers))
 
 
@@ -58,6 +60,7 @@ def pause_broker(run: FaultRun) -> None:
 @cell()
 def lose_brokers(run: FaultRun) -> None:
     """Two of three brokers are killed: below min.insync.replicas nothing is acknowledged; both come back."""
+    run.servers.wait_until_in_sync()
     numbers = run.chance.sample(range(len(run.servers.kafka.brokers)), 2)
     run.injected("below min.insync.replicas")
     for number in numbers:
@@ -81,6 +84,7 @@ def roll_brokers(run: FaultRun) -> None:
     """All brokers are restarted one after the other, as an upgrade does."""
     started_at = time.monotonic()
     for number in range(len(run.servers.kafka.brokers)):
+        run.servers.wait_until_in_sync()
         run.injected("broker restarted")
         run.servers.kafka.brokers[number].stop()
         start_brokers(run, number)

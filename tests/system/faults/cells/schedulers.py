@@ -126,6 +126,7 @@ def _has_sent(scheduler: Process, count: int) -> bool:
 @cell(weight=2)
 def lose_kafka_when_due(run: FaultRun) -> None:
     """Below min.insync.replicas no publication can be sent when it is due; all are when the brokers are back."""
+    run.servers.wait_until_in_sync()
     numbers = run.chance.sample(range(len(run.servers.kafka.brokers)), 2)
     with due_publications(run, run.load, every_seconds=0.5) as due:
         sleep_until(due.times[0] - timedelta(seconds=1))

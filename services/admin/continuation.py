@@ -29,7 +29,7 @@ def find_replay_ends(
     """Return the last sequence number that had been published before: up to it records are replays.
 
     Without previous progress the topic's records show it. Where none are left, because retention emptied the shard or
-    the topic was recreated, all rows of the log (up to ``heads``) count as published: nobody knows which were, and as
+    the topic was recreated, all rows of the log (up to ``heads``) count as published: it is unknown which were, and as
     new ones they would be taken twice. A shard that never had a record on a topic with others has published nothing.
     """
     if previous is not None:

@@ -155,7 +155,7 @@ class RelayTelemetry:
                         problem = type(error).__name__
                         LOGGER.warning("open dead letters cannot be counted, the last count stays: %s", problem)
                     if connection is not None:
-                        # Unlike terminate(), it lets PostgreSQL know that nobody waits for the count any more.
+                        # Unlike terminate(), it ends the count in PostgreSQL, too.
                         with contextlib.suppress(*POSTGRES_ERRORS):
                             await close_quickly(connection)
                         connection = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.local.paths import STATE
 from tests.system.faults import release_goals
 from tests.system.faults.cells import CELLS, Cell, list_cells, load_cells
-from tests.system.faults.fault_run import RATE, FaultRun, say
+from tests.system.faults.fault_run import FaultRun, say
 from tests.system.faults.report import format_report, replace_report
 from tests.system.faults.servers import started_servers
 
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     cells = [c for c in CELLS.values() if not options.cells or c.name in options.cells or c.kind in options.cells]
     with started_servers() as servers:
         run = FaultRun(servers, folder, seed)
-        with run.under_load(rate=release_goals.RATE if options.release else RATE):
+        with run.under_load():
             chosen = schedule(cells, None if options.release else options.minutes, run.chance)
             if options.release:
                 minutes = release_goals.MINUTES_MAX if options.minutes is None else options.minutes

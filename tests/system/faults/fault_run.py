@@ -25,6 +25,7 @@ from tests.system.faults.sampler import Sampler
 from tests.system.faults.servers import Servers
 
 RATE = 30
+"""Commands a second over Kafka, to the installation that most cells share."""
 RETIRED = "retired"
 """Names a process that served one cell, and is not started again. Its log is read with the others'."""
 SETTLE_SECONDS_MAX = 240
@@ -85,17 +86,12 @@ class FaultRun:
         self._seed = seed
 
     @contextlib.contextmanager
-    def under_load(
-        self, handlers: int = 3, relays: int = 2, gateways: int = 2, schedulers: int = 2, rate: float = RATE
-    ) -> Iterator[None]:
-        """Run the installation that most cells share; at the end let it settle and check it.
-
-        ``rate``: commands a second over Kafka.
-        """
+    def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2, schedulers: int = 2) -> Iterator[None]:
+        """Run the installation that most cells share; at the end let it settle and check it."""
         started_at = time.monotonic()
         with self.new_installation("shared") as self.installation:
             self.installation.start(handlers, relays, gateways, schedulers)
-            self.load = Load(self.installation, self._seed, rate)
+            self.load = Load(self.installation, self._seed, RATE)
             self.http = HttpLoad(self.load, self._seed)
             sampler = Sampler(self.installation)
             self.load.start()

@@ -9,8 +9,6 @@ from tests.system.faults.cells import Cell
 
 COMMANDS = 100_000
 MINUTES_MAX = 150
-RATE = 25
-"""Commands a second over Kafka: the commands take about as long as the faults, and leave two cores time for both."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ Nothing here reads Kafka or PostgreSQL. ``previous`` is the stored progress of a
 and ``highest`` describe one output's topic: its last records, and the highest sequence number in each shard (0: none).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from services.eventlog.record_ids import ARCHIVED
 from services.kafka.relay_progress import RelayProgress
+from services.publishing.common_history import CommonHistory
 from services.publishing.topic_ends import End
 
 
@@ -36,11 +38,47 @@ def find_replay_ends(
         return tuple(
             max(previous.sequences[output][shard], previous.replay_end(output, shard)) for shard in previous.shards
         )
-    is_recreated = not any(highest) and all(end.never_truncated for end in ends)
+    is_recreated = all(end == End() for end in ends)
     return tuple(
         head if is_recreated or _is_emptied(end, number) else number
         for end, number, head in zip(ends, highest, heads, strict=True)
     )
+
+
+def continue_after_common_history(
+    output: str,
+    previous: RelayProgress | None,
+    histories: Mapping[int, CommonHistory],
+    ends: Sequence[End],
+    log_ids: Sequence[str | None],
+    heads: Sequence[int],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return after which sequence number each shard continues, and the last one that had been published before.
+
+    ``histories``: what topic and log share, by shard. ``log_ids``: the log's ids at the previous progress. A shard that
+    has lost records will be emptied: what the log still has of it is published again.
+    """
+    last_common = [histories[shard].last for shard in range(len(heads))]
+    unknown_ends = find_replay_ends(output, None, ends, last_common, heads)
+    continuations = []
+    for shard, head in enumerate(heads):
+        found = histories[shard]
+        published, replay_end = (
+            (found.last, unknown_ends[shard])
+            if previous is None
+            else (previous.sequences[output][shard], previous.replay_end(output, shard))
+        )
+        if found.lost:
+            published, replay_end = (found.first - 1 if found.first else found.last), found.last
+        elif found.first:
+            published = found.last
+        elif previous is not None and (
+            published > head or log_ids[shard] not in (previous.last_id(output, shard), ARCHIVED)
+        ):
+            # Retention removed all records, so the shared history is unknown: publish the shard again.
+            published, replay_end = 0, min(published, head)
+        continuations.append((published, min(replay_end, head)))
+    return tuple(published for published, _ in continuations), tuple(end for _, end in continuations)
 
 
 def _is_emptied(end: End, highest: int) -> bool:

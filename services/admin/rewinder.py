@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas.topics import OUTPUT_TOPICS, count_lanes
-from services.admin.continuation import continue_after_topic, find_replay_ends
+from services.admin.continuation import continue_after_common_history, continue_after_topic, find_replay_ends
 from services.config.cli import ReplaySettings
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FEED_BY_TOPIC
@@ -154,28 +154,20 @@ async def rewind_to_log(
         common = await _read_common_histories(settings, relays.history, outputs, relays.shards)
         lost_count = _report_lost(common, report)
         previous = relays.progress
+        names = full_topic_names(settings.topic_prefix, outputs)
+        ends = await read_topic_ends(settings.kafka_bootstrap, relays.history, names, relays.shards)
         heads = await relays.history.heads(relays.shards)
         sequences, replays = dict(previous.sequences), dict(previous.replays)
-        emptied = []
+        emptied: list[TopicPartition] = []
         for output, histories in common.items():
             log_ids = await read_record_ids(
                 relays.history.connection, output, relays.shards, previous.sequences[output]
             )
-            output_sequences, replay_ends = [], []
-            for shard in relays.shards:
-                found, head = histories[shard], heads[FEED_BY_TOPIC[output]][shard]
-                published, replay_end = previous.sequences[output][shard], previous.replay_end(output, shard)
-                if found.lost:
-                    emptied.append(TopicPartition(full_topic_name(settings.topic_prefix, output), shard))
-                    published, replay_end = (found.first - 1 if found.first else found.last), found.last
-                elif found.first:
-                    published = found.last
-                elif published > head or log_ids[shard] not in (previous.last_id(output, shard), ARCHIVED):
-                    # Retention removed all records, so the shared history is unknown: publish the shard again.
-                    published, replay_end = 0, min(published, head)
-                output_sequences.append(published)
-                replay_ends.append(min(replay_end, head))
-            sequences[output], replays[output] = tuple(output_sequences), tuple(replay_ends)
+            sequences[output], replays[output] = continue_after_common_history(
+                output, relays.previous, histories, ends[output], log_ids, heads[FEED_BY_TOPIC[output]]
+            )
+            full_name = full_topic_name(settings.topic_prefix, output)
+            emptied += [TopicPartition(full_name, shard) for shard, found in histories.items() if found.lost]
         progress = replace(previous, sequences=sequences, replays=_drop_empty(replays))
         await relays.store(progress)
         # Last: an emptied partition no longer shows what had been published; a repeated run reads it from the progress.

@@ -1,8 +1,9 @@
 """After ``admin rewind`` every record goes out once as new: what was published before is skipped or marked a replay."""
 
 from schemas.topics import OUTPUT_TOPICS
-from services.admin.continuation import continue_after_topic, find_replay_ends
+from services.admin.continuation import continue_after_common_history, continue_after_topic, find_replay_ends
 from services.kafka.relay_progress import RelayProgress
+from services.publishing.common_history import CommonHistory, LostRecord
 from services.publishing.topic_ends import End
 
 OUTPUT = "live-events"
@@ -49,3 +50,34 @@ def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_an_e
 def test_after_lost_progress_the_whole_log_of_a_recreated_topic_is_sent_as_a_replay() -> None:
     assert continue_after_topic(OUTPUT, None, [End(), End()], (0, 0)) == (0, 0)
     assert find_replay_ends(OUTPUT, None, [End(), End()], (0, 0), (40, 3)) == (40, 3)
+
+
+def lost(sequence: int) -> LostRecord:
+    return LostRecord(OUTPUT, 0, sequence, sequence, f"lost-{sequence}", None)
+
+
+def test_after_lost_progress_a_rewind_to_the_log_sends_emptied_shards_as_replays_and_others_as_new() -> None:
+    # Retention emptied the first shard; the second one has records; the third one never had any.
+    histories = {0: CommonHistory(), 1: CommonHistory(3, 9), 2: CommonHistory()}
+    ends, heads = [EMPTIED, End(9), End()], (40, 12, 2)
+
+    continued = continue_after_common_history(OUTPUT, None, histories, ends, [None, None, None], heads)
+
+    assert continued == ((0, 9, 0), (40, 9, 0))
+
+
+def test_after_lost_progress_a_rewind_to_the_log_sends_a_recreated_topic_as_a_replay() -> None:
+    histories = {0: CommonHistory(), 1: CommonHistory()}
+
+    continued = continue_after_common_history(OUTPUT, None, histories, [End(), End()], [None, None], (40, 3))
+
+    assert continued == ((0, 0), (40, 3))
+
+
+def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_one_that_has_only_lost_records() -> None:
+    histories = {0: CommonHistory(lost=[lost(1)]), 1: CommonHistory()}
+    ends = [End(1, id="lost-1"), End()]
+
+    continued = continue_after_common_history(OUTPUT, None, histories, ends, [None, None], (1, 3))
+
+    assert continued == ((0, 0), (0, 0))

@@ -73,6 +73,9 @@ class Topics:
         ]
         return {OUTPUT: {0: CommonHistory(FIRST, LAST_COMMON, lost)}}
 
+    async def read_topic_ends(self, *_: Any) -> dict[str, list[End]]:
+        return {OUTPUT: [End(LAST, id=self.records[LAST]) if self.records else End(never_truncated=False)]}
+
     async def empty_partitions(self, *_: Any) -> None:
         fails, self.has_failed = not self.has_failed, True
         if self.fails_after_deleting or not fails:
@@ -91,6 +94,7 @@ def topics(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> T
     topics = Topics(request.param)
     monkeypatch.setattr(rewinder, "_stop_relays", topics.stop_relays)
     monkeypatch.setattr(rewinder, "_read_common_histories", topics.read_common_histories)
+    monkeypatch.setattr(rewinder, "read_topic_ends", topics.read_topic_ends)
     monkeypatch.setattr(rewinder, "_empty_partitions", topics.empty_partitions)
     for module in (rewinder, log_agreement):
         monkeypatch.setattr(module, "read_record_ids", read_record_ids)

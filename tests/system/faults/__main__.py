@@ -14,7 +14,7 @@ from deploy.local.paths import STATE
 from tests.system.faults import release_goals
 from tests.system.faults.cells import CELLS, Cell, list_cells, load_cells
 from tests.system.faults.fault_run import FaultRun, say
-from tests.system.faults.report import format_report, replace_report
+from tests.system.faults.report import BEGIN, END, format_report, has_report, replace_report
 from tests.system.faults.servers import started_servers
 
 
@@ -48,6 +48,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"unknown: {', '.join(unknown)}; nothing was started. deploy/faults --list names the cells")
     if options.release and options.cells:
         parser.error("--release chooses the cells itself; nothing was started. Leave CELL out")
+    if options.report is not None and not has_report(options.report):
+        parser.error(f"--report: {options.report} is no page with the lines {BEGIN} and {END}; nothing was started")
     return options
 
 

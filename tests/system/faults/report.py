@@ -73,6 +73,11 @@ def _recovery_row(name: str, recoveries: Sequence[Recovery]) -> str:
     return f"| {' | '.join(columns)} |"
 
 
+def has_report(page: Path) -> bool:
+    """Return whether a page exists and has the markers between which a report stands."""
+    return page.is_file() and all(marker in page.read_text() for marker in (BEGIN, END))
+
+
 def replace_report(page: Path, report: str) -> None:
     """Put a report between the markers of a page."""
     text = page.read_text()

@@ -62,6 +62,18 @@ def test_unknown_cell_is_refused_before_anything_is_started(capsys: pytest.Captu
     assert "unknown: kill_nothing; nothing was started. deploy/faults --list" in capsys.readouterr().err
 
 
+def test_page_that_cannot_take_the_report_is_refused_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("No marker.\n")
+
+    for path in (page, tmp_path / "missing.md"):
+        with pytest.raises(SystemExit):
+            parse_arguments(["--report", str(path)])
+        assert f"{path} is no page with the lines" in capsys.readouterr().err
+
+
 def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
     outcome = Outcome(5, seconds=600, commands=12_000, requests=90, faults={"handler killed": 3})
     outcome.recoveries = [Recovery("kill_postgres", seconds, 2.0) for seconds in (4.0, 3.0, 9.0)]

@@ -119,14 +119,14 @@ class BatchWriter:
 
     def add_dead_letter(self, dead_letter: IncomingDeadLetter) -> None:
         """Add an unchanged record, without its token."""
-        record = dead_letter.record
-        self.size += len(record.value or b"")
+        record, headers = dead_letter.record, encode_headers(dead_letter.record)
+        self.size += len(record.key or b"") + len(record.value or b"") + len(headers)
         self._rows.add_dead_letter(
             dead_letter.shard,
             RecordCoordinates(record.partition, record.offset, record.timestamp),
             record.key,
             record.value,
-            encode_headers(record),
+            headers,
             dead_letter.reason,
             dead_letter.message,
         )

@@ -78,6 +78,9 @@ VERDICT_COLUMNS = "t.shard, t.number, t.key, t.body, t.metadata"
 DEAD_LETTER_COLUMNS = (
     't.shard, t.number, t.key, t.value, t.headers, t.reason, t.message, s.topic, t.partition, t."offset", t.append_time'
 )
+# A key that a producer chose, and the headers of a dead letter, may take a megabyte like any value.
+VERDICT_SIZE = "coalesce(octet_length(key), 0) + octet_length(body::text)"
+DEAD_LETTER_SIZE = "coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)"
 JOIN_STREAM = "join stream s on s.number = t.stream"
 JOIN_SOURCE = "join source s on s.number = t.source"
 
@@ -107,7 +110,7 @@ select {columns}
 from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, after, last)
 cross join lateral (
     select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding)
-           - {size_expression} as bytes_before
+           - ({size_expression}) as bytes_before
     from (select * from {table} where shard = k.shard and {sequence_column} > k.after and {sequence_column} <= k.last
             and {condition} order by {sequence_column} limit $4) t
 ) t
@@ -128,13 +131,11 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
     ),
     # Archived verdicts are skipped: they were published long ago.
     "verdicts": (
-        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", "octet_length(body::text)", "", "body is not null"),
+        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", VERDICT_SIZE, "", "body is not null"),
         VerdictRow,
     ),
     "dead_letters": (
-        _build_feed_query(
-            DEAD_LETTER_COLUMNS, "dead_letter", "number", "coalesce(octet_length(value), 0)", JOIN_SOURCE
-        ),
+        _build_feed_query(DEAD_LETTER_COLUMNS, "dead_letter", "number", DEAD_LETTER_SIZE, JOIN_SOURCE),
         DeadLetterRow,
     ),
 }

@@ -17,3 +17,8 @@ class OutgoingRecord(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+    def count_bytes(self) -> int:
+        """Count the bytes of key, value and headers: in a dead letter any of them may take a megabyte."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers

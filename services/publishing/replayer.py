@@ -186,7 +186,7 @@ class _ReplayRun:
                 chunks.append([])
                 size = 0
             chunks[-1].append(record)
-            size += len(record.value or b"")
+            size += record.count_bytes()
         return chunks
 
     async def _emit(self, records: Sequence[OutgoingRecord]) -> None:

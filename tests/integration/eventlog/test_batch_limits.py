@@ -119,6 +119,22 @@ async def test_dead_letters_beyond_the_limit_are_deferred_too(connection: "async
     assert await connection.fetchval("select count(*) from dead_letter") == 1
 
 
+async def test_keys_and_headers_of_dead_letters_count_toward_the_size_of_a_batch(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    course = Class()
+    processor = await build_processor(EventStore(connection), BatchLimits(size_max=2_500))
+    partition = next(iter(course.watermarks))
+    headers = [("trace", b"h" * 500)]
+    letters: list[Record] = [
+        ConsumerRecord("commands", partition, n, 1, 1, b"k" * 500, b"?", None, 500, 1, headers) for n in range(4)
+    ]
+
+    result = await processor.process(letters, course.watermarks)
+
+    assert (len(result.deferred), result.dead_letters.total()) == (1, 3)
+
+
 async def test_failed_transaction_keeps_earlier_ones_and_is_processed_again(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:

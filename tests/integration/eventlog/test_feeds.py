@@ -32,6 +32,31 @@ async def append_rows(log: EventStore) -> None:
     assert await log.append(batch)
 
 
+async def append_small_values(log: EventStore) -> None:
+    """Append ten verdicts with keys of 1 KiB, and ten dead letters with keys and headers of 1 KiB together."""
+    context = await log.read_batch_context(SHARDS[:1], [])
+    batch = AppendBatch(await log.current_incarnation("commands"), context.decided_at, context.heads, {0: -1})
+    for n in range(10):
+        command, offset = f"00000000-0000-4000-8000-{n:012d}", 2 * n
+        coordinates, letter = RecordCoordinates(0, offset, 1), RecordCoordinates(0, offset + 1, 1)
+        batch.add_verdict(SHARDS[0], 1, command, True, b"hash", coordinates, b"k" * KIB, "{}", "{}")
+        batch.add_dead_letter(SHARDS[0], letter, b"k" * (KIB // 2), b"", b"h" * (KIB // 2), "empty", "no value")
+    assert await log.append(batch)
+
+
+@pytest.mark.parametrize("series", ["verdicts", "dead_letters"])
+async def test_keys_and_headers_count_toward_the_byte_limit(database_url: str, series: Feed) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await append_small_values(EventStore(connection))
+
+        rows = await FeedReader(connection).read(series, SHARDS[:1], [0], [10], 1_000, 3 * KIB)
+
+        assert [row_number(series, row) for row in rows] == [1, 2, 3]
+    finally:
+        await connection.close()
+
+
 def row_number(series: Feed, row: FeedRow) -> int | None:
     return row[2] if series == "published" else row[1]  # type: ignore[return-value]
 

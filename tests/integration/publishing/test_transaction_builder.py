@@ -11,7 +11,8 @@ from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper
-from services.relay.transaction_builder import TransactionBuilder
+from services.relay.transaction_builder import BYTES_MAX, TransactionBuilder
+from tests.fixtures.dead_letter_fixtures import LogOnly, append_dead_letters
 from tests.fixtures.recorded_topics import FORM, RecordCopy, RecordedTopics
 
 ZEROS = (0,) * SHARD_COUNT
@@ -108,3 +109,22 @@ async def test_rows_older_than_new_topics_are_marked_as_replayed(recorded_topics
         await connection.close()
     assert progress.replays == {output: relayed_counts(recorded_topics, output) for output in FEED_BY_TOPIC}
     assert not any(map(any, progress.sequences.values()))
+
+
+async def test_transaction_of_dead_letters_is_bounded_by_the_bytes_of_their_headers(database_url: str) -> None:
+    headers = [("trace", b"x" * (BYTES_MAX // 3))]
+    await append_dead_letters(LogOnly(database_url), 3, [b"", b"", b"", b"", b""], record_headers=headers)
+
+    connection = await asyncpg.connect(database_url)
+    try:
+        history = FeedHistory(connection)
+        initial = RelayProgress.initial("an installation")
+        builder = TransactionBuilder(history, RecordMapper(history, FORM), initial, dict.fromkeys(ALL_SHARDS, 0))
+        sizes = []
+        while (waiting := await builder.next()) is not None:
+            sizes.append(len(waiting.records))
+    finally:
+        await connection.close()
+
+    assert sum(sizes) == 5
+    assert max(sizes) <= 4

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import count_lanes
-from services.kafka.client_compat import fetch_partitions, patch_fetcher
+from services.kafka.client_compat import fetch_partitions
 from services.kafka.client_options import client_options
+from services.kafka.client_patches import patch_fetcher
 from services.kafka.progress_topic import read_lanes
 from services.kafka.relay_progress import RelayProgress, progress_key
 from services.kafka.timeouts import kafka_timeout

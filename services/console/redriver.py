@@ -19,8 +19,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from schemas.topics import MIB
 from services.eventlog.operator_actions import OperatorActions, PendingDeadLetter, Redrive
 from services.eventlog.postgres import OPERATOR, connect
-from services.kafka.client_compat import ProducerIdentity, patch_fetcher, read_producer_identity, resume_producer
+from services.kafka.client_compat import ProducerIdentity, read_producer_identity, resume_producer
 from services.kafka.client_options import client_options
+from services.kafka.client_patches import patch_fetcher
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error

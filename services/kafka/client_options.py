@@ -10,7 +10,7 @@ from typing import Any
 
 from services.config.base import SettingsError
 from services.config.kafka import KafkaSecuritySettings
-from services.kafka.client_compat import close_tls_at_once
+from services.kafka.client_patches import close_tls_at_once, return_to_bootstrap_servers
 
 
 def client_options(bootstrap: str) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def client_options(bootstrap: str) -> dict[str, Any]:
     Raises:
         SettingsError: a security setting is missing or invalid, or its file cannot be used; the message names it.
     """
+    return_to_bootstrap_servers()
     settings = KafkaSecuritySettings()
     options: dict[str, Any] = {
         "bootstrap_servers": bootstrap,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from services.config.relay import RelaySettings
 from services.eventlog.postgres import READER, connect
-from services.kafka.client_compat import patch_fetcher
+from services.kafka.client_patches import patch_fetcher
 from services.relay.metrics import RelayTelemetry
 from services.relay.relay import run_relay
 from services.runtime.background_tasks import StartTask, run_in_background

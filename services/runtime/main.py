@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from services.config.process import ProcessSettings
-from services.kafka.client_compat import patch_fetcher, shorten_transaction_backoff
+from services.kafka.client_patches import patch_fetcher, shorten_transaction_backoff
 from services.runtime.failpoints import failpoints
 from services.telemetry.json_logging import configure_logging
 

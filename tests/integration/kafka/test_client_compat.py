@@ -1,4 +1,4 @@
-"""Private parts of the pinned aiokafka and FastStream behave as services.kafka.client_compat needs them."""
+"""Private parts of the pinned aiokafka and FastStream behave as client_compat and client_patches need them."""
 
 import asyncio
 import contextlib
@@ -11,27 +11,33 @@ import aiokafka.consumer.fetcher
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.errors import ConcurrentTransactions, OutOfOrderSequenceNumber
+from aiokafka.errors import ConcurrentTransactions, KafkaError, OutOfOrderSequenceNumber
 from aiokafka.producer.sender import AddPartitionsToTxnHandler
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import BrokerMetadata
 from faststream.kafka import KafkaBroker
 
+from deploy.local.paths import free_port
 from services.kafka import transactions
 from services.kafka.client_compat import (
-    TRANSACTION_BACKOFF_SECONDS,
-    TolerantMemoryRecords,
     fetch_partitions,
-    patch_fetcher,
     read_producer_identity,
     replace_poll,
     request_rejoin,
     resume_producer,
-    shorten_transaction_backoff,
     wait_until_idle,
 )
 from services.kafka.client_options import client_options
+from services.kafka.client_patches import (
+    TRANSACTION_BACKOFF_SECONDS,
+    TolerantMemoryRecords,
+    patch_fetcher,
+    return_to_bootstrap_servers,
+    shorten_transaction_backoff,
+)
 from services.kafka.transactions import close_producer
 from tests.fixtures.system import RUN_PREFIX
 
@@ -250,3 +256,34 @@ async def test_wait_for_a_batch_ends_with_the_batch_or_the_timeout() -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
     await asyncio.wait_for(waiting, 10)
+
+
+async def test_client_that_knows_only_a_broker_that_is_gone_asks_its_bootstrap_servers(bootstrap: str) -> None:
+    return_to_bootstrap_servers()
+    consumer = AIOKafkaConsumer(**client_options(bootstrap))
+    await consumer.start()
+    try:
+        client: Any = consumer._client
+        known = dict(client.cluster._brokers)
+        gone = BrokerMetadata(99, "127.0.0.1", free_port(), None)
+        client.cluster._brokers = {gone.nodeId: gone}
+
+        assert await client.force_metadata_update()
+
+        assert client.cluster._brokers == known
+        assert await consumer.topics() is not None
+    finally:
+        await consumer.stop()
+
+
+async def test_client_whose_bootstrap_servers_are_gone_too_reports_a_failed_update() -> None:
+    return_to_bootstrap_servers()
+    client = AIOKafkaClient(**client_options(f"127.0.0.1:{free_port()}"))
+    try:
+        gone = BrokerMetadata(99, "127.0.0.1", free_port(), None)
+        client.cluster._brokers = {gone.nodeId: gone}
+
+        with pytest.raises(KafkaError):
+            await client.fetch_all_metadata()
+    finally:
+        await client.close()

@@ -56,7 +56,7 @@ def publish(*headers: tuple[str, bytes | None]) -> tuple[OutgoingRecord, int]:
     return published, batch.size()
 
 
-# Names as services.kafka.client_compat escapes them; each fills a record of 1 MiB.
+# Names as services.kafka.client_patches escapes them; each fills a record of 1 MiB.
 @pytest.mark.parametrize(("name_bytes", "names"), [(1_048_501, 1), (105, 9_700), (4, 174_000), (3, 209_000)])
 def test_dead_letter_whose_names_are_not_utf8_fits_on_its_topic(name_bytes: int, names: int) -> None:
     published, size = publish(*[("\\xff" * name_bytes, None)] * names)

@@ -164,7 +164,9 @@ comment on column event.metadata is
     'Never published as such: ids of the published records, the cause, the stream''s secret.';
 create unique index event_live_number on event (shard, live_number) where live_number is not null;
 -- Clients of Canvas's API also name a course by its SIS id (sis_course_id:…).
-create index event_sis_source_id on event ((data #>> '{payload,sis_source_id,1}')) where type = 'course_updated';
+-- The hash: an index of the text could not hold ids of more than 2,704 bytes.
+create index event_sis_source_id_hash on event
+    (hashtextextended(data #>> '{payload,sis_source_id,1}', 0)) where type = 'course_updated';
 -- Verification asks which courses have erased people.
 create index event_person_erased on event (stream) where type = 'person_erased';
 -- The scheduler asks what is due, and whether it is still in force. Texts of one form, in the order of times.

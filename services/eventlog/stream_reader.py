@@ -64,7 +64,9 @@ from verdict v where v.command_id = $1 and v.root_account = $2 and v.first
 """
 COURSES_BY_SIS_ID = """
 select distinct s.course from event e join stream s on s.number = e.stream
-where e.type = 'course_updated' and e.data #>> '{payload,sis_source_id,1}' = $2
+where e.type = 'course_updated'
+and hashtextextended(e.data #>> '{payload,sis_source_id,1}', 0) = hashtextextended($2, 0)
+and e.data #>> '{payload,sis_source_id,1}' = $2
 and s.root_account = $1 and s.assignment is null
 """
 ASSIGNMENTS_OF_COURSE = """

@@ -82,7 +82,7 @@ def test_migrations_and_schema_sql_create_the_same_schema(database_url: str, sho
         "create rule quiet as on delete to shard do instead nothing",
         "create statistics event_types on stream, type from event",
         "create schema archive",
-        "drop index event_sis_source_id",
+        "drop index event_sis_source_id_hash",
         "grant delete on event to moderation_writer",
         "grant update (reason) on source to moderation_writer",
         "revoke execute on function append from public",

@@ -550,6 +550,25 @@ alter table encryption_key enable always trigger refuse_change;
 grant select on encryption_key to moderation_reader, moderation_writer, moderation_operator;
 grant insert, delete on encryption_key to moderation_writer;
 
+-- master_key_check ----------------------------------------------------------------------------------------------------
+-- A process with another master key, or none, would store keys that no other process can unwrap, or keys as they are.
+-- Handlers and relays compare theirs at the start, handlers also before they store keys; the first handler with a master
+-- key writes the row.
+
+create table master_key_check (
+    value    bytea not null check (octet_length(value) = 40),
+    made_at  timestamptz not null default clock_timestamp()
+);
+comment on table master_key_check is
+    'One row once there is a master key: a known key as the master key wraps it. Never updated.';
+create unique index master_key_check_single_row on master_key_check ((true));
+
+create trigger append_only before update or delete or truncate on master_key_check
+    for each statement execute function refuse_change();
+alter table master_key_check enable always trigger append_only;
+grant select on master_key_check to moderation_reader, moderation_writer;
+grant insert on master_key_check to moderation_writer;
+
 -- access_record -------------------------------------------------------------------------------------------------------
 -- Which operator read whose education records: pages of the console and commands of the command line. Who the database
 -- knows is written by a trigger, not by the caller.

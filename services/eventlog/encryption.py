@@ -61,6 +61,11 @@ def wrap_key(key: bytes) -> bytes:
     return key if master_key is None else aes_key_wrap(master_key, key)
 
 
+def wrap_known_key() -> bytes | None:
+    """Return a known key as the master key wraps it, to compare master keys; None without one."""
+    return None if _load_master_key() is None else wrap_key(bytes(KEY_BYTES))
+
+
 def unwrap_key(stored: bytes) -> bytes:
     """Undo ``wrap_key``; a key that was stored before there was a master key is returned unchanged.
 

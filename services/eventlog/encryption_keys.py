@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from services.eventlog.encryption import generate_key, unwrap_key, wrap_key
+from services.eventlog.encryption import KEY_BYTES, generate_key, unwrap_key, wrap_key, wrap_known_key
 from services.eventlog.postgres import Pool
 
 UNKNOWN_PERSON = 0
@@ -37,6 +37,10 @@ DELETE_PERSONS = """
 delete from encryption_key k using unnest($1::bigint[], $2::bigint[], $3::bigint[]) p(root_account, course, person)
 where k.root_account = p.root_account and k.course = p.course and k.person = p.person
 """
+MASTER_KEY_CHECK = "select c.value from master_key_check c"
+# $1 the known key, wrapped. Of several handlers that start with an empty log, the first one decides.
+INSERT_MASTER_KEY_CHECK = "insert into master_key_check (value) values ($1) on conflict do nothing"
+ANY_WRAPPED_KEY = "select k.key from encryption_key k where octet_length(k.key) > $1 limit 1"
 # $1 a day.
 DELETE_DAYS_BEFORE = "delete from encryption_key k where k.day < $1"
 # $1 root account, $2 person.
@@ -95,10 +99,32 @@ class EncryptionKeys:
         }
 
     async def insert(self, persons: Mapping[Person, EncryptionKey], days: Mapping[date, EncryptionKey]) -> None:
-        """Insert keys. Raises asyncpg.UniqueViolationError if a person or day has one."""
+        """Insert keys, in a transaction.
+
+        Raises:
+            asyncpg.UniqueViolationError: a person or day has one.
+            SettingsError: the log's keys are wrapped by another master key, or this process has none.
+        """
+        await self._verify_or_record_master_key()
         rows: list[tuple[object, ...]] = [(key.id, *person, None, wrap_key(key.key)) for person, key in persons.items()]
         rows += [(key.id, None, None, None, day, wrap_key(key.key)) for day, key in days.items()]
         await self.connection.execute(INSERT_KEYS, *[list(column) for column in zip(*rows, strict=True)])
+
+    async def verify_master_key(self) -> None:
+        """Raise SettingsError if the log's keys are wrapped, and not by the master key of this process."""
+        check = await self.connection.fetchval(MASTER_KEY_CHECK)
+        stored = check or await self.connection.fetchval(ANY_WRAPPED_KEY, KEY_BYTES)
+        if stored is not None:
+            unwrap_key(stored)
+
+    async def _verify_or_record_master_key(self) -> None:
+        check, own_check = await self.connection.fetchval(MASTER_KEY_CHECK), wrap_known_key()
+        if check is None and own_check is not None:
+            await self.verify_master_key()
+            await self.connection.execute(INSERT_MASTER_KEY_CHECK, own_check)
+            check = await self.connection.fetchval(MASTER_KEY_CHECK)
+        if check is not None:
+            unwrap_key(check)
 
     async def delete_persons(self, persons: Collection[Person]) -> None:
         """Delete the keys of persons, which erases everything encrypted with them."""

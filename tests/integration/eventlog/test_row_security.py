@@ -20,8 +20,8 @@ ACCOUNTS = (1, 2)
 AT = "2026-01-31 12:00+00"
 # What belongs to no root account, and says nothing of any.
 OPEN_TABLES = {"installation", "shard", "source"}
-# For handlers only.
-CLOSED_TABLES = {"snapshot"}
+# For handlers, and the check of relays.
+CLOSED_TABLES = {"snapshot", "master_key_check"}
 ROWS = """
 insert into stream values ({a}, {a}, 9, 90{a}, 0), (10 + {a}, {a}, 9, null, 0);
 insert into event (shard, position, stream, version, type, type_version, data, metadata, recorded_at)

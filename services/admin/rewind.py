@@ -15,6 +15,7 @@ import typer
 from schemas.topics import OUTPUT_TOPICS
 from services.admin.rewinder import RewindResult, rewind, rewind_to_log
 from services.config.cli import ReplaySettings
+from services.kafka.topics import TopicConfigError
 from services.relay.startup_checks import OperatorRequired
 from services.runtime.command_line import ActionRefused, run_command
 
@@ -60,7 +61,7 @@ def rewind_command(
             if rewind_to is RewindTo.LOG:
                 return await rewind_to_log(settings, rewound_outputs, typer.echo, dry_run=dry_run)
             return await rewind(settings, rewound_outputs, from_start=rewind_to is RewindTo.START)
-        except OperatorRequired as error:
+        except (OperatorRequired, TopicConfigError) as error:
             raise ActionRefused(str(error)) from None
 
     result = run_command(work)

@@ -19,7 +19,7 @@ from services.eventlog.relay_leases import lane_lock_name
 from services.kafka.client_options import client_options
 from services.kafka.relay_progress import RelayProgress, list_lane_shards
 from services.kafka.topic_reader import read_to_end
-from services.kafka.topics import full_topic_name
+from services.kafka.topics import full_topic_name, verify_ownership
 from services.publishing.common_history import CommonHistory, read_common_history
 from services.publishing.log_comparison import find_dead_letter_sequences
 from services.publishing.record_headers import parse_headers
@@ -50,7 +50,7 @@ class _StoppedRelays:
         self.shards = installation.shards
         self.previous = previous
         initial = RelayProgress.initial(str(installation.id), installation.shard_count)
-        self.progress = replace(previous or initial, installation=initial.installation)
+        self.progress = previous or initial
         self._publishers = publishers
 
     async def store(self, progress: RelayProgress) -> None:
@@ -71,12 +71,14 @@ async def _stop_relays(settings: ReplaySettings, outputs: Sequence[str]) -> Asyn
 
     Raises:
         OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
+        TopicConfigError: the topics belong to another log; nothing was changed.
     """
     connection = await connect(settings.url(), "rewind", READER)
     publishers: list[Publisher] = []
     try:
         history = FeedHistory(connection)
         installation = await read_installation(connection)
+        await _verify_installation(settings, installation)
         lanes = range(count_lanes(installation.shard_count))
         publishers += [Publisher(settings.kafka_bootstrap, settings.topic_prefix, lane) for lane in lanes]
         for lane in lanes:
@@ -104,6 +106,7 @@ async def rewind(settings: ReplaySettings, outputs: Sequence[str], *, from_start
 
     Raises:
         OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
+        TopicConfigError: the topics belong to another log; nothing was changed.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
     bootstrap, prefix = settings.kafka_bootstrap, settings.topic_prefix
@@ -140,12 +143,14 @@ async def rewind_to_log(
 
     Raises:
         OperatorRequired: a relay is running, or the progress of the other outputs is lost; nothing was changed.
+        TopicConfigError: the topics belong to another log; nothing was changed.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
     if dry_run:
         connection = await connect(settings.url(), "rewind", READER)
         try:
             history, installation = FeedHistory(connection), await read_installation(connection)
+            await _verify_installation(settings, installation)
             common = await _read_common_histories(settings, history, outputs, installation.shards)
         finally:
             await close_quickly(connection)
@@ -174,6 +179,13 @@ async def rewind_to_log(
         if emptied:
             await _empty_partitions(settings.kafka_bootstrap, emptied)
         return RewindResult(progress, lost_count)
+
+
+async def _verify_installation(settings: ReplaySettings, installation: Installation) -> None:
+    """Check that the topics belong to this log: the relays of another one would be fenced, its records be lost."""
+    await verify_ownership(
+        settings.kafka_bootstrap, settings.topic_prefix, str(installation.id), installation.shard_count
+    )
 
 
 async def _read_common_histories(

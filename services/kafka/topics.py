@@ -163,7 +163,7 @@ async def verify_topics(
     if problems:
         raise TopicConfigError("; ".join(problems))
     if installation_id is not None:
-        await _verify_ownership(bootstrap, prefix, installation_id, shard_count)
+        await verify_ownership(bootstrap, prefix, installation_id, shard_count)
 
 
 async def _find_problems(bootstrap: str, prefix: str, shard_count: int) -> list[str]:
@@ -206,8 +206,12 @@ async def _describe_topics(admin: AIOKafkaAdminClient, full_names: Mapping[str, 
     }
 
 
-async def _verify_ownership(bootstrap: str, prefix: str, installation_id: str, shard_count: int) -> None:
-    """Check the installation in the progress records; skip lanes without a record."""
+async def verify_ownership(bootstrap: str, prefix: str, installation_id: str, shard_count: int) -> None:
+    """Check the installation in the progress records; skip lanes without a record.
+
+    Raises:
+        TopicConfigError: the topics belong to another log.
+    """
     stored = await read_lanes(bootstrap, full_topic_name(prefix, "progress"), range(count_lanes(shard_count)))
     for progress in stored.values():
         if progress.installation != installation_id:

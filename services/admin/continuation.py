@@ -30,13 +30,20 @@ def find_replay_ends(
 ) -> tuple[int, ...]:
     """Return the last sequence number that had been published before: up to it records are replays.
 
-    Without previous progress the topic's records show it. Where none are left, because retention emptied the shard or
-    the topic was recreated, all rows of the log (up to ``heads``) count as published: it is unknown which were, and as
-    new ones they would be taken twice. A shard that never had a record on a topic with others has published nothing.
+    The progress and the topic's records show it. Without progress, where no records are left, because retention
+    emptied the shard or the topic was recreated, all rows of the log (up to ``heads``) count as published: it is
+    unknown which were, and as new ones they would be taken twice. A shard that never had a record on a topic with
+    others has published nothing.
     """
     if previous is not None:
         return tuple(
-            max(previous.sequences[output][shard], previous.replay_end(output, shard)) for shard in previous.shards
+            max(
+                previous.sequences[output][shard],
+                previous.replay_end(output, shard),
+                # The topic may hold more than the progress tells: after a loss of the progress's last records.
+                min(highest[shard], heads[shard]),
+            )
+            for shard in previous.shards
         )
     is_recreated = all(end == End() for end in ends)
     return tuple(

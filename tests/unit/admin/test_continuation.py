@@ -35,6 +35,12 @@ def test_replay_of_a_shard_that_retention_emptied_goes_on_where_it_was() -> None
     assert find_replay_ends(OUTPUT, previous, [EMPTIED, End(5)], (0, 5), (1300, 5)) == (1200, 5)
 
 
+def test_records_beyond_the_progress_are_replays_when_everything_is_sent_again() -> None:
+    # A record of the progress was lost: the topic has ten records more than it tells.
+    assert find_replay_ends(OUTPUT, progress(90), [End(100)], (100,), (100,)) == (100,)
+    assert find_replay_ends(OUTPUT, progress(90), [End(100)], (100,), (95,)) == (95,), "the log has no others"
+
+
 def test_after_lost_progress_the_history_of_an_emptied_shard_is_sent_as_a_replay() -> None:
     heads = (12, 1003, 4, 6)
 

@@ -17,10 +17,13 @@ def continue_after_topic(
 ) -> tuple[int, ...]:
     """Return the sequence number after which the relay continues: the highest one on the topic.
 
-    A shard that retention emptied keeps its progress: nothing was lost, and its history would be sent once more.
+    Where the topic ends with a replay below it, that pass goes on: a relay expects the topic to end where its progress
+    does. A shard that retention emptied keeps its progress: nothing was lost, and its history would be sent once more.
     """
     return tuple(
-        previous.sequences[output][shard] if previous is not None and _is_emptied(end, number) else number
+        previous.sequences[output][shard]
+        if previous is not None and _is_emptied(end, number)
+        else end.sequence or number
         for shard, (end, number) in enumerate(zip(ends, highest, strict=True))
     )
 
@@ -78,12 +81,14 @@ def continue_after_common_history(
         if found.lost:
             published, replay_end = (found.first - 1 if found.first else found.last), found.last
         elif found.first:
-            published = found.last
+            published, replay_end = ends[shard].sequence or found.last, max(replay_end, found.last)
         elif previous is not None and (
-            published > head or log_ids[shard] not in (previous.last_id(output, shard), ARCHIVED)
+            ends[shard] == End()
+            or published > head
+            or log_ids[shard] not in (previous.last_id(output, shard), ARCHIVED)
         ):
-            # Retention removed all records, so the shared history is unknown: publish the shard again.
-            published, replay_end = 0, min(published, head)
+            # The topic was recreated; or retention removed all records, so the shared history is unknown.
+            published, replay_end = 0, max(published, replay_end)
         continuations.append((published, min(replay_end, head)))
     return tuple(published for published, _ in continuations), tuple(end for _, end in continuations)
 

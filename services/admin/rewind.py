@@ -1,10 +1,10 @@
 """``admin rewind``: set the relay's progress, so that it fills topics again.
 
 ``topics`` continues after the highest sequence number on each topic: for lost progress, and to refill topics that were
-recreated or lost records at their end; a shard that retention emptied keeps its progress. ``log`` continues after the
-history that topics and log share: for a log that lost published records. ``start`` publishes everything again from the
-start of the log. Records that had been published before get the header ``replay: true``. No relay may run at the same
-time.
+recreated or lost records at their end; a shard that retention emptied keeps its progress, and a pass of ``start`` that
+had not ended goes on. ``log`` continues after the history that topics and log share: for a log that lost published
+records. ``start`` publishes everything again from the start of the log. Records that had been published before get the
+header ``replay: true``. No relay may run at the same time.
 """
 
 from enum import StrEnum

@@ -1,10 +1,12 @@
 """After ``admin rewind`` every record goes out once as new: what was published before is skipped or marked a replay."""
 
+import pytest
+
 from schemas.topics import OUTPUT_TOPICS
 from services.admin.continuation import continue_after_common_history, continue_after_topic, find_replay_ends
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.common_history import CommonHistory, LostRecord
-from services.publishing.topic_ends import End
+from services.publishing.topic_ends import End, find_mismatches
 
 OUTPUT = "live-events"
 EMPTIED = End(None, never_truncated=False)
@@ -87,3 +89,59 @@ def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_one_
     continued = continue_after_common_history(OUTPUT, None, histories, ends, [None, None], (1, 3))
 
     assert continued == ((0, 0), (0, 0))
+
+
+# Topics hold 1 to 1000, and a pass of ``admin rewind start`` ended at 300.
+UNFINISHED_PASS = End(300, is_replay=True)
+
+
+def test_unfinished_pass_from_the_start_goes_on_where_it_ended() -> None:
+    for previous in (progress(300, replay_ends=(1000,)), progress(1000), None):
+        assert continue_after_topic(OUTPUT, previous, [UNFINISHED_PASS], (1000,)) == (300,)
+        assert find_replay_ends(OUTPUT, previous, [UNFINISHED_PASS], (1000,), (1001,)) == (1000,)
+
+
+def test_rewind_to_the_log_goes_on_where_an_unfinished_pass_from_the_start_ended() -> None:
+    histories = {0: CommonHistory(1, 1000)}
+
+    for previous in (progress(300, replay_ends=(1000,)), progress(1000), None):
+        continued = continue_after_common_history(OUTPUT, previous, histories, [UNFINISHED_PASS], [None], (1001,))
+        assert continued == ((300,), (1000,))
+
+
+ENDS_AND_HIGHEST = [
+    (End(), 0),
+    (EMPTIED, 0),
+    (End(80), 80),
+    (End(80, never_truncated=False), 80),
+    (End(30, is_replay=True), 80),
+    (End(30, is_replay=True), 30),
+    (End(30, never_truncated=False, is_replay=True), 80),
+    (End(100, is_replay=True), 100),
+]
+PREVIOUS = [None, progress(0), progress(60), progress(100), progress(30, replay_ends=(100,))]
+
+
+@pytest.mark.parametrize("previous", PREVIOUS, ids=["lost", "none", "60", "100", "30 of 100 replayed"])
+@pytest.mark.parametrize(("end", "highest"), ENDS_AND_HIGHEST)
+@pytest.mark.parametrize("from_start", [True, False], ids=["start", "topics"])
+def test_relay_starts_after_a_rewind_whatever_a_topic_holds(
+    previous: RelayProgress | None, end: End, highest: int, from_start: bool
+) -> None:
+    sequences = (0,) if from_start else continue_after_topic(OUTPUT, previous, [end], (highest,))
+    replay_ends = find_replay_ends(OUTPUT, previous, [end], (highest,), (100,))
+
+    assert find_mismatches(progress(*sequences, replay_ends=replay_ends), {OUTPUT: [end]}) == []
+
+
+@pytest.mark.parametrize("previous", PREVIOUS, ids=["lost", "none", "60", "100", "30 of 100 replayed"])
+@pytest.mark.parametrize(("end", "highest"), ENDS_AND_HIGHEST)
+@pytest.mark.parametrize("log_id", [None, "another"], ids=["agreeing log", "differing log"])
+def test_relay_starts_after_a_rewind_to_the_log_whatever_a_topic_holds(
+    previous: RelayProgress | None, end: End, highest: int, log_id: str | None
+) -> None:
+    histories = {0: CommonHistory(min(highest, 1), highest)}
+
+    sequences, replay_ends = continue_after_common_history(OUTPUT, previous, histories, [end], [log_id], (100,))
+
+    assert find_mismatches(progress(*sequences, replay_ends=replay_ends), {OUTPUT: [end]}) == []

@@ -78,15 +78,16 @@ def continue_after_common_history(
             if previous is None
             else (previous.sequences[output][shard], previous.replay_end(output, shard))
         )
+        log_agrees = previous is None or (
+            published <= head and log_ids[shard] in (previous.last_id(output, shard), ARCHIVED)
+        )
         if found.lost:
             published, replay_end = (found.first - 1 if found.first else found.last), found.last
         elif found.first:
-            published, replay_end = ends[shard].sequence or found.last, max(replay_end, found.last)
-        elif previous is not None and (
-            ends[shard] == End()
-            or published > head
-            or log_ids[shard] not in (previous.last_id(output, shard), ARCHIVED)
-        ):
+            # What the topic lost at its end was published, if the log still has it.
+            replay_end = max(replay_end, found.last, published if log_agrees else 0)
+            published = ends[shard].sequence or found.last
+        elif previous is not None and (ends[shard] == End() or not log_agrees):
             # The topic was recreated; or retention removed all records, so the shared history is unknown.
             published, replay_end = 0, max(published, replay_end)
         continuations.append((published, min(replay_end, head)))

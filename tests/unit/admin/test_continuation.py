@@ -1,9 +1,12 @@
 """After ``admin rewind`` every record goes out once as new: what was published before is skipped or marked a replay."""
 
+from dataclasses import replace
+
 import pytest
 
 from schemas.topics import OUTPUT_TOPICS
 from services.admin.continuation import continue_after_common_history, continue_after_topic, find_replay_ends
+from services.eventlog.record_ids import ARCHIVED
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.common_history import CommonHistory, LostRecord
 from services.publishing.topic_ends import End, find_mismatches
@@ -89,6 +92,22 @@ def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_one_
     continued = continue_after_common_history(OUTPUT, None, histories, ends, [None, None], (1, 3))
 
     assert continued == ((0, 0), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("log_id", "head", "replay_end"),
+    [("last", 100, 100), (ARCHIVED, 100, 100), ("again", 100, 90), (None, 95, 90)],
+    ids=["the log has it", "archived", "decided again", "not decided again"],
+)
+def test_rewind_to_the_log_sends_as_replays_what_only_the_topic_lost(
+    log_id: str | None, head: int, replay_end: int
+) -> None:
+    # 100 were published, and the topic lost the last ten.
+    previous = replace(progress(100), last_ids={OUTPUT: ("last",)})
+
+    continued = continue_after_common_history(OUTPUT, previous, {0: CommonHistory(1, 90)}, [End(90)], [log_id], (head,))
+
+    assert continued == ((90,), (replay_end,))
 
 
 # Topics hold 1 to 1000, and a pass of ``admin rewind start`` ended at 300.

@@ -81,7 +81,11 @@ def continue_after_common_history(
         log_agrees = previous is None or (
             published <= head and log_ids[shard] in (previous.last_id(output, shard), ARCHIVED)
         )
-        if found.lost:
+        is_truncated = not ends[shard].never_truncated
+        if found.lost and is_truncated and not found.first and all(lost.sequence is None for lost in found.lost):
+            # Lost dead letters have no numbers, and so do not show which ones retention removed before them.
+            published, replay_end = 0, head if previous is None else max(published, replay_end)
+        elif found.lost:
             published, replay_end = (found.first - 1 if found.first else found.last), found.last
         elif found.first:
             # What the topic lost at its end was published, if the log still has it.

@@ -110,6 +110,32 @@ def test_rewind_to_the_log_sends_as_replays_what_only_the_topic_lost(
     assert continued == ((90,), (replay_end,))
 
 
+@pytest.mark.parametrize(
+    "previous", [progress(50), progress(20, replay_ends=(50,)), None], ids=["50", "20 of 50 replayed", "lost"]
+)
+def test_rewind_to_the_log_sends_dead_letters_before_the_lost_ones_as_replays(previous: RelayProgress | None) -> None:
+    # Retention removed 1 to 45, and the log lost 46 to 50: it does not know the numbers of those on the topic.
+    lost_records = [LostRecord(OUTPUT, 0, offset, None, f"commands/0/{offset}/1", None) for offset in range(46, 51)]
+    ends = [End(None, never_truncated=False, id="commands/0/50/1")]
+
+    continued = continue_after_common_history(
+        OUTPUT, previous, {0: CommonHistory(lost=lost_records)}, ends, [None], (45,)
+    )
+
+    assert continued == ((0,), (45,))
+
+
+def test_rewind_to_the_log_sends_dead_letters_as_new_where_the_topic_never_held_them() -> None:
+    lost_records = [LostRecord(OUTPUT, 0, 0, None, "commands/0/50/1", None)]
+    ends = [End(None, id="commands/0/50/1")]
+
+    continued = continue_after_common_history(
+        OUTPUT, progress(1), {0: CommonHistory(lost=lost_records)}, ends, [None], (3,)
+    )
+
+    assert continued == ((0,), (0,))
+
+
 # Topics hold 1 to 1000, and a pass of ``admin rewind start`` ended at 300.
 UNFINISHED_PASS = End(300, is_replay=True)
 

@@ -40,13 +40,29 @@ async def read_progress(bootstrap: str, full_name: str, shard_count: int = SHARD
     return RelayProgress.merge(stored[lane] for lane in lanes) if len(stored) == len(lanes) else None
 
 
-async def write_progress(bootstrap: str, full_name: str, progress: RelayProgress) -> None:
-    """Write the progress of all lanes to the topic, which must be new; no relay may run."""
+async def complete_progress(bootstrap: str, full_name: str, initial_progress: RelayProgress) -> None:
+    """Write the initial progress of lanes without a record, unless the topic belongs to another log.
+
+    Raises:
+        KafkaError: Kafka does not answer.
+    """
+    lanes = range(count_lanes(len(initial_progress.shards)))
+    stored = await read_lanes(bootstrap, full_name, lanes)
+    missing = [lane for lane in lanes if lane not in stored]
+    belongs_here = all(progress.installation == initial_progress.installation for progress in stored.values())
+    if missing and belongs_here:
+        await write_progress(bootstrap, full_name, initial_progress, missing)
+
+
+async def write_progress(
+    bootstrap: str, full_name: str, progress: RelayProgress, lanes: Sequence[int] | None = None
+) -> None:
+    """Write the progress of these lanes (None: all) to the topic; no relay may work on them."""
     shard_count = len(progress.shards)
     producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True)
     try:
         await producer.start()
-        for lane in range(count_lanes(shard_count)):
+        for lane in range(count_lanes(shard_count)) if lanes is None else lanes:
             await producer.send_and_wait(
                 full_name,
                 progress.restrict(list_lane_shards(lane, shard_count)).encode(),

@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from schemas.topics import MIB, OUTPUT_CONFIG, TOPICS, count_lanes
 from services.kafka.client_options import client_options
 from services.kafka.partitioning import SHARD_COUNT
-from services.kafka.progress_topic import read_lanes, write_progress
+from services.kafka.progress_topic import complete_progress, read_lanes
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topic_settings import (
     TopicDescription,
@@ -36,10 +36,10 @@ def full_topic_name(prefix: str, name: str) -> str:
 
 
 async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: RelayProgress) -> list[str]:
-    """Create the missing topics and return their full names. If none ever held a record, write the initial progress.
+    """Create the missing topics and return their full names. Write the initial progress of lanes that have none.
 
-    Another tool may have created the topics, or an earlier call that did not end. If the progress topic alone is empty,
-    it stays so: the relay then stops and names the remedies instead of publishing everything again.
+    Another tool may have created the topics, or an earlier call that did not end. Once another topic has held a record,
+    the progress stays as it is: the relay then stops and names the remedies instead of publishing everything again.
     """
     shard_count = len(initial_progress.shards)
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
@@ -56,12 +56,14 @@ async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: R
     finally:
         await admin.close()
     if await _never_held_records(bootstrap, prefix):
-        await write_progress(bootstrap, full_topic_name(prefix, "progress"), initial_progress)
+        await complete_progress(bootstrap, full_topic_name(prefix, "progress"), initial_progress)
     return created
 
 
 async def _never_held_records(bootstrap: str, prefix: str) -> bool:
-    consumer = AIOKafkaConsumer(*(full_topic_name(prefix, name) for name in TOPICS), **client_options(bootstrap))
+    """Return whether no topic but that of the progress ever held a record."""
+    full_names = [full_topic_name(prefix, name) for name in TOPICS if name != "progress"]
+    consumer = AIOKafkaConsumer(*full_names, **client_options(bootstrap))
     try:
         await consumer.start()
         ends = await consumer.end_offsets(list(consumer.assignment()))

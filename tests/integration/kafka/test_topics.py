@@ -11,10 +11,26 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from schemas.topics import LANES_MAX, TOPICS
 from services.kafka import topics
 from services.kafka.client_options import client_options
-from services.kafka.progress_topic import read_progress
-from services.kafka.relay_progress import RelayProgress
+from services.kafka.progress_topic import read_lanes, read_progress
+from services.kafka.relay_progress import RelayProgress, list_lane_shards, progress_key
 from tests.fixtures.process_runner import wait_until
-from tests.fixtures.system import RUN_PREFIX
+from tests.fixtures.system import RUN_NUMBERS, RUN_PREFIX
+
+
+async def create_topics_without_progress(bootstrap: str, prefix: str) -> None:
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
+    await admin.start()
+    await admin.create_topics(
+        [NewTopic(topics.full_topic_name(prefix, name), topic.partition_count(), 1) for name, topic in TOPICS.items()]
+    )
+    await admin.close()
+
+
+async def send(bootstrap: str, full_name: str, value: bytes, partition: int, key: bytes | None = None) -> None:
+    producer = AIOKafkaProducer(**client_options(bootstrap))
+    await producer.start()
+    await producer.send_and_wait(full_name, value, key=key, partition=partition)
+    await producer.stop()
 
 
 async def test_new_topics_accept_records_immediately(bootstrap: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,12 +104,7 @@ async def test_topics_that_another_tool_created_get_the_initial_progress_once(bo
     prefix = f"{RUN_PREFIX}-others"
     progress = RelayProgress.initial("an installation")
     progress_topic = topics.full_topic_name(prefix, "progress")
-    admin = AIOKafkaAdminClient(**client_options(bootstrap))
-    await admin.start()
-    await admin.create_topics(
-        [NewTopic(topics.full_topic_name(prefix, name), topic.partition_count(), 1) for name, topic in TOPICS.items()]
-    )
-    await admin.close()
+    await create_topics_without_progress(bootstrap, prefix)
 
     for _ in range(2):
         assert await topics.create_missing_topics(bootstrap, prefix, progress) == []
@@ -105,16 +116,42 @@ async def test_topics_that_another_tool_created_get_the_initial_progress_once(bo
     assert set(ends.values()) == {1}
 
 
+@pytest.mark.parametrize(
+    ("used_topic", "stored_installation", "is_completed"),
+    [
+        (None, "an installation", True),
+        (None, "another", False),
+        ("commands", "an installation", False),
+        ("dead-letters", "an installation", False),
+    ],
+    ids=["unused topics", "topics of another log", "commands were sent", "records were published"],
+)
+async def test_repeated_creation_completes_progress_that_was_stored_in_part(
+    bootstrap: str, used_topic: str | None, stored_installation: str, is_completed: bool
+) -> None:
+    prefix = f"{RUN_PREFIX}-partly-{next(RUN_NUMBERS)}"
+    await create_topics_without_progress(bootstrap, prefix)
+    progress, progress_topic = RelayProgress.initial("an installation"), topics.full_topic_name(prefix, "progress")
+    stored = RelayProgress.initial(stored_installation, replays={"events": (7,) * 12}).restrict(list_lane_shards(0))
+    await send(bootstrap, progress_topic, stored.encode(), 0, progress_key(0))
+    if used_topic is not None:
+        await send(bootstrap, topics.full_topic_name(prefix, used_topic), b"{}", 5)
+
+    await topics.create_missing_topics(bootstrap, prefix, progress)
+
+    lanes = await read_lanes(bootstrap, progress_topic, range(LANES_MAX))
+    assert lanes[0] == stored, "what is stored stays"
+    completed = {lane: progress.restrict(list_lane_shards(lane)) for lane in range(1, LANES_MAX)}
+    assert {lane: found for lane, found in lanes.items() if lane} == (completed if is_completed else {})
+
+
 async def test_topics_that_are_not_listed_yet_keep_their_progress(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = f"{RUN_PREFIX}-unlisted"
     progress_topic = topics.full_topic_name(prefix, "progress")
     await topics.create_missing_topics(bootstrap, prefix, RelayProgress.initial("an installation"))
-    producer = AIOKafkaProducer(**client_options(bootstrap))
-    await producer.start()
-    await producer.send_and_wait(topics.full_topic_name(prefix, "verdicts"), b"published", partition=0)
-    await producer.stop()
+    await send(bootstrap, topics.full_topic_name(prefix, "verdicts"), b"published", 0)
 
     async def list_nothing(_admin: AIOKafkaAdminClient) -> list[str]:
         return []
@@ -129,10 +166,7 @@ async def test_lost_progress_stays_lost_while_topics_hold_records(bootstrap: str
     prefix = f"{RUN_PREFIX}-lost"
     progress_topic = topics.full_topic_name(prefix, "progress")
     await topics.create_missing_topics(bootstrap, prefix, RelayProgress.initial("an installation"))
-    producer = AIOKafkaProducer(**client_options(bootstrap))
-    await producer.start()
-    await producer.send_and_wait(topics.full_topic_name(prefix, "verdicts"), b"{}", partition=7)
-    await producer.stop()
+    await send(bootstrap, topics.full_topic_name(prefix, "verdicts"), b"{}", 7)
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
     await admin.start()
     await admin.delete_topics([progress_topic])

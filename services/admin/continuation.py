@@ -1,10 +1,12 @@
 """Where the relay continues after ``admin rewind``, by shard: from its progress, the ends of the topics and the log.
 
-Nothing here reads Kafka or PostgreSQL. ``previous`` is the stored progress of all lanes, None if it is lost. ``ends``
-and ``highest`` describe one output's topic: its last records, and the highest sequence number in each shard (0: none).
+Nothing here reads Kafka or PostgreSQL. ``previous`` is the stored progress; that of shards which it does not list is
+lost. ``ends`` and ``highest`` describe one output's topic: its last records, and the highest sequence number in each
+shard (0: none).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from services.eventlog.record_ids import ARCHIVED
 from services.kafka.relay_progress import RelayProgress
@@ -13,7 +15,7 @@ from services.publishing.topic_ends import End
 
 
 def continue_after_topic(
-    output: str, previous: RelayProgress | None, ends: Sequence[End], highest: Sequence[int]
+    output: str, previous: RelayProgress, ends: Sequence[End], highest: Sequence[int]
 ) -> tuple[int, ...]:
     """Return the sequence number after which the relay continues: the highest one on the topic.
 
@@ -22,14 +24,14 @@ def continue_after_topic(
     """
     return tuple(
         previous.sequences[output][shard]
-        if previous is not None and _is_emptied(end, number)
+        if shard in previous.shards and _is_emptied(end, number)
         else end.sequence or number
         for shard, (end, number) in enumerate(zip(ends, highest, strict=True))
     )
 
 
 def find_replay_ends(
-    output: str, previous: RelayProgress | None, ends: Sequence[End], highest: Sequence[int], heads: Sequence[int]
+    output: str, previous: RelayProgress, ends: Sequence[End], highest: Sequence[int], heads: Sequence[int]
 ) -> tuple[int, ...]:
     """Return the last sequence number that had been published before: up to it records are replays.
 
@@ -38,26 +40,21 @@ def find_replay_ends(
     unknown which were, and as new ones they would be taken twice. A shard that never had a record on a topic with
     others has published nothing.
     """
-    if previous is not None:
-        return tuple(
-            max(
-                previous.sequences[output][shard],
-                previous.replay_end(output, shard),
-                # The topic may hold more than the progress tells: after a loss of the progress's last records.
-                min(highest[shard], heads[shard]),
-            )
-            for shard in previous.shards
-        )
     is_recreated = all(end == End() for end in ends)
-    return tuple(
-        head if is_recreated or _is_emptied(end, number) else number
-        for end, number, head in zip(ends, highest, heads, strict=True)
-    )
+    replay_ends = []
+    for shard, (end, number, head) in enumerate(zip(ends, highest, heads, strict=True)):
+        if shard in previous.shards:
+            # The topic may hold more than the progress tells: after a loss of the progress's last records.
+            published = max(previous.sequences[output][shard], previous.replay_end(output, shard), min(number, head))
+        else:
+            published = head if is_recreated or _is_emptied(end, number) else number
+        replay_ends.append(published)
+    return tuple(replay_ends)
 
 
 def continue_after_common_history(
     output: str,
-    previous: RelayProgress | None,
+    previous: RelayProgress,
     histories: Mapping[int, CommonHistory],
     ends: Sequence[End],
     log_ids: Sequence[str | None],
@@ -69,29 +66,30 @@ def continue_after_common_history(
     has lost records will be emptied: what the log still has of it is published again.
     """
     last_common = [histories[shard].last for shard in range(len(heads))]
-    unknown_ends = find_replay_ends(output, None, ends, last_common, heads)
+    unknown_ends = find_replay_ends(output, replace(previous, shards=()), ends, last_common, heads)
     continuations = []
     for shard, head in enumerate(heads):
         found = histories[shard]
+        is_known = shard in previous.shards
         published, replay_end = (
-            (found.last, unknown_ends[shard])
-            if previous is None
-            else (previous.sequences[output][shard], previous.replay_end(output, shard))
+            (previous.sequences[output][shard], previous.replay_end(output, shard))
+            if is_known
+            else (found.last, unknown_ends[shard])
         )
-        log_agrees = previous is None or (
+        log_agrees = not is_known or (
             published <= head and log_ids[shard] in (previous.last_id(output, shard), ARCHIVED)
         )
         is_truncated = not ends[shard].never_truncated
         if found.lost and is_truncated and not found.first and all(lost.sequence is None for lost in found.lost):
             # Lost dead letters have no numbers, and so do not show which ones retention removed before them.
-            published, replay_end = 0, head if previous is None else max(published, replay_end)
+            published, replay_end = 0, max(published, replay_end) if is_known else head
         elif found.lost:
             published, replay_end = (found.first - 1 if found.first else found.last), found.last
         elif found.first:
             # What the topic lost at its end was published, if the log still has it.
             replay_end = max(replay_end, found.last, published if log_agrees else 0)
             published = ends[shard].sequence or found.last
-        elif previous is not None and (ends[shard] == End() or not log_agrees):
+        elif is_known and (ends[shard] == End() or not log_agrees):
             # The topic was recreated; or retention removed all records, so the shared history is unknown.
             published, replay_end = 0, max(published, replay_end)
         continuations.append((published, min(replay_end, head)))

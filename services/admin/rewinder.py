@@ -37,20 +37,22 @@ class RewindResult:
 
 
 class _StoppedRelays:
-    """All lanes of the relay, locked and fenced: nothing publishes."""
+    """All lanes of the relay, locked and fenced: nothing publishes.
+
+    ``previous`` lists the shards of the lanes that have a progress record; ``progress`` has 0 for those of the others.
+    """
 
     def __init__(
         self,
         history: FeedHistory,
         installation: Installation,
         publishers: Sequence[Publisher],
-        previous: RelayProgress | None,
+        previous: RelayProgress,
     ) -> None:
         self.history = history
         self.shards = installation.shards
         self.previous = previous
-        initial = RelayProgress.initial(str(installation.id), installation.shard_count)
-        self.progress = previous or initial
+        self.progress = replace(previous, shards=tuple(installation.shards))
         self._publishers = publishers
 
     async def store(self, progress: RelayProgress) -> None:
@@ -87,12 +89,14 @@ async def _stop_relays(settings: ReplaySettings, outputs: Sequence[str]) -> Asyn
                     "a relay is running; nothing was changed. Stop all relays, also standby ones, and run this again"
                 )
         # Starting a producer fences a relay that is paused inside a transaction: it cannot undo the new progress.
-        stored = [await publisher.start() for publisher in publishers]
-        found = [lane for lane in stored if lane is not None]
-        previous = RelayProgress.merge(found) if len(found) == len(publishers) else None
-        if previous is None and set(outputs) != set(OUTPUT_TOPICS):
+        stored = {lane: await publisher.start() for lane, publisher in enumerate(publishers)}
+        none_stored = replace(RelayProgress.initial(str(installation.id), installation.shard_count), shards=())
+        previous = RelayProgress.merge([none_stored, *(found for found in stored.values() if found is not None)])
+        lost = ", ".join(str(lane) for lane, found in stored.items() if found is None)
+        if lost and set(outputs) != set(OUTPUT_TOPICS):
             raise OperatorRequired(
-                "the relay's progress is lost; nothing was changed. Rewind all outputs: run this without their names"
+                f"the relay's progress is lost (lanes {lost}); nothing was changed. Rewind all outputs: run this"
+                " without their names"
             )
         yield _StoppedRelays(history, installation, publishers, previous)
     finally:

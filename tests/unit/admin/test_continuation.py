@@ -26,6 +26,10 @@ def progress(*sequences: int, replay_ends: tuple[int, ...] | None = None) -> Rel
     return RelayProgress({**none_published, OUTPUT: sequences}, replays, shards=tuple(range(len(sequences))))
 
 
+LOST = replace(progress(0), shards=())
+"""The progress if no lane has a record."""
+
+
 def test_shard_that_retention_emptied_keeps_its_progress_while_others_are_refilled() -> None:
     previous = progress(9, 1000, 4, 5)
 
@@ -40,6 +44,26 @@ def test_replay_of_a_shard_that_retention_emptied_goes_on_where_it_was() -> None
     assert find_replay_ends(OUTPUT, previous, [EMPTIED, End(5)], (0, 5), (1300, 5)) == (1200, 5)
 
 
+# Of four lanes the last one has no record. Retention emptied the first and the last; the second is being refilled.
+THREE_LANES = replace(progress(1000, 300, 7, 0, replay_ends=(0, 1000, 0, 0)), shards=(0, 1, 2))
+
+
+def test_lanes_keep_their_progress_while_that_of_another_lane_is_lost() -> None:
+    ends, highest, heads = [EMPTIED, End(300, is_replay=True), End(7), EMPTIED], (0, 300, 7, 0), (1001, 1001, 9, 40)
+
+    assert continue_after_topic(OUTPUT, THREE_LANES, ends, highest) == (1000, 300, 7, 0)
+    assert find_replay_ends(OUTPUT, THREE_LANES, ends, highest, heads) == (1000, 1000, 7, 40)
+
+
+def test_lanes_keep_their_progress_in_a_rewind_to_the_log_while_that_of_another_lane_is_lost() -> None:
+    histories = {0: CommonHistory(), 1: CommonHistory(1, 300), 2: CommonHistory(1, 7), 3: CommonHistory()}
+    ends, heads = [EMPTIED, End(300, is_replay=True), End(7), EMPTIED], (1001, 1001, 9, 40)
+
+    continued = continue_after_common_history(OUTPUT, THREE_LANES, histories, ends, [None] * 4, heads)
+
+    assert continued == ((1000, 300, 7, 0), (0, 1000, 7, 40))
+
+
 def test_records_beyond_the_progress_are_replays_when_everything_is_sent_again() -> None:
     # A record of the progress was lost: the topic has ten records more than it tells.
     assert find_replay_ends(OUTPUT, progress(90), [End(100)], (100,), (100,)) == (100,)
@@ -49,18 +73,18 @@ def test_records_beyond_the_progress_are_replays_when_everything_is_sent_again()
 def test_after_lost_progress_the_history_of_an_emptied_shard_is_sent_as_a_replay() -> None:
     heads = (12, 1003, 4, 6)
 
-    assert continue_after_topic(OUTPUT, None, ENDS, HIGHEST) == (7, 0, 0, 5)
+    assert continue_after_topic(OUTPUT, LOST, ENDS, HIGHEST) == (7, 0, 0, 5)
     # The third shard never had a record, unlike the topic: its rows are new.
-    assert find_replay_ends(OUTPUT, None, ENDS, HIGHEST, heads) == (7, 1003, 0, 5)
+    assert find_replay_ends(OUTPUT, LOST, ENDS, HIGHEST, heads) == (7, 1003, 0, 5)
 
 
 def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_an_emptied_one() -> None:
-    assert find_replay_ends(OUTPUT, None, [EMPTIED, End()], (0, 0), (40, 3)) == (40, 0)
+    assert find_replay_ends(OUTPUT, LOST, [EMPTIED, End()], (0, 0), (40, 3)) == (40, 0)
 
 
 def test_after_lost_progress_the_whole_log_of_a_recreated_topic_is_sent_as_a_replay() -> None:
-    assert continue_after_topic(OUTPUT, None, [End(), End()], (0, 0)) == (0, 0)
-    assert find_replay_ends(OUTPUT, None, [End(), End()], (0, 0), (40, 3)) == (40, 3)
+    assert continue_after_topic(OUTPUT, LOST, [End(), End()], (0, 0)) == (0, 0)
+    assert find_replay_ends(OUTPUT, LOST, [End(), End()], (0, 0), (40, 3)) == (40, 3)
 
 
 def lost(sequence: int) -> LostRecord:
@@ -72,7 +96,7 @@ def test_after_lost_progress_a_rewind_to_the_log_sends_emptied_shards_as_replays
     histories = {0: CommonHistory(), 1: CommonHistory(3, 9), 2: CommonHistory()}
     ends, heads = [EMPTIED, End(9), End()], (40, 12, 2)
 
-    continued = continue_after_common_history(OUTPUT, None, histories, ends, [None, None, None], heads)
+    continued = continue_after_common_history(OUTPUT, LOST, histories, ends, [None, None, None], heads)
 
     assert continued == ((0, 9, 0), (40, 9, 0))
 
@@ -80,7 +104,7 @@ def test_after_lost_progress_a_rewind_to_the_log_sends_emptied_shards_as_replays
 def test_after_lost_progress_a_rewind_to_the_log_sends_a_recreated_topic_as_a_replay() -> None:
     histories = {0: CommonHistory(), 1: CommonHistory()}
 
-    continued = continue_after_common_history(OUTPUT, None, histories, [End(), End()], [None, None], (40, 3))
+    continued = continue_after_common_history(OUTPUT, LOST, histories, [End(), End()], [None, None], (40, 3))
 
     assert continued == ((0, 0), (40, 3))
 
@@ -89,7 +113,7 @@ def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_one_
     histories = {0: CommonHistory(lost=[lost(1)]), 1: CommonHistory()}
     ends = [End(1, id="lost-1"), End()]
 
-    continued = continue_after_common_history(OUTPUT, None, histories, ends, [None, None], (1, 3))
+    continued = continue_after_common_history(OUTPUT, LOST, histories, ends, [None, None], (1, 3))
 
     assert continued == ((0, 0), (0, 0))
 
@@ -111,9 +135,9 @@ def test_rewind_to_the_log_sends_as_replays_what_only_the_topic_lost(
 
 
 @pytest.mark.parametrize(
-    "previous", [progress(50), progress(20, replay_ends=(50,)), None], ids=["50", "20 of 50 replayed", "lost"]
+    "previous", [progress(50), progress(20, replay_ends=(50,)), LOST], ids=["50", "20 of 50 replayed", "lost"]
 )
-def test_rewind_to_the_log_sends_dead_letters_before_the_lost_ones_as_replays(previous: RelayProgress | None) -> None:
+def test_rewind_to_the_log_sends_dead_letters_before_the_lost_ones_as_replays(previous: RelayProgress) -> None:
     # Retention removed 1 to 45, and the log lost 46 to 50: it does not know the numbers of those on the topic.
     lost_records = [LostRecord(OUTPUT, 0, offset, None, f"commands/0/{offset}/1", None) for offset in range(46, 51)]
     ends = [End(None, never_truncated=False, id="commands/0/50/1")]
@@ -141,7 +165,7 @@ UNFINISHED_PASS = End(300, is_replay=True)
 
 
 def test_unfinished_pass_from_the_start_goes_on_where_it_ended() -> None:
-    for previous in (progress(300, replay_ends=(1000,)), progress(1000), None):
+    for previous in (progress(300, replay_ends=(1000,)), progress(1000), LOST):
         assert continue_after_topic(OUTPUT, previous, [UNFINISHED_PASS], (1000,)) == (300,)
         assert find_replay_ends(OUTPUT, previous, [UNFINISHED_PASS], (1000,), (1001,)) == (1000,)
 
@@ -149,7 +173,7 @@ def test_unfinished_pass_from_the_start_goes_on_where_it_ended() -> None:
 def test_rewind_to_the_log_goes_on_where_an_unfinished_pass_from_the_start_ended() -> None:
     histories = {0: CommonHistory(1, 1000)}
 
-    for previous in (progress(300, replay_ends=(1000,)), progress(1000), None):
+    for previous in (progress(300, replay_ends=(1000,)), progress(1000), LOST):
         continued = continue_after_common_history(OUTPUT, previous, histories, [UNFINISHED_PASS], [None], (1001,))
         assert continued == ((300,), (1000,))
 
@@ -164,14 +188,14 @@ ENDS_AND_HIGHEST = [
     (End(30, never_truncated=False, is_replay=True), 80),
     (End(100, is_replay=True), 100),
 ]
-PREVIOUS = [None, progress(0), progress(60), progress(100), progress(30, replay_ends=(100,))]
+PREVIOUS = [LOST, progress(0), progress(60), progress(100), progress(30, replay_ends=(100,))]
 
 
 @pytest.mark.parametrize("previous", PREVIOUS, ids=["lost", "none", "60", "100", "30 of 100 replayed"])
 @pytest.mark.parametrize(("end", "highest"), ENDS_AND_HIGHEST)
 @pytest.mark.parametrize("from_start", [True, False], ids=["start", "topics"])
 def test_relay_starts_after_a_rewind_whatever_a_topic_holds(
-    previous: RelayProgress | None, end: End, highest: int, from_start: bool
+    previous: RelayProgress, end: End, highest: int, from_start: bool
 ) -> None:
     sequences = (0,) if from_start else continue_after_topic(OUTPUT, previous, [end], (highest,))
     replay_ends = find_replay_ends(OUTPUT, previous, [end], (highest,), (100,))
@@ -183,7 +207,7 @@ def test_relay_starts_after_a_rewind_whatever_a_topic_holds(
 @pytest.mark.parametrize(("end", "highest"), ENDS_AND_HIGHEST)
 @pytest.mark.parametrize("log_id", [None, "another"], ids=["agreeing log", "differing log"])
 def test_relay_starts_after_a_rewind_to_the_log_whatever_a_topic_holds(
-    previous: RelayProgress | None, end: End, highest: int, log_id: str | None
+    previous: RelayProgress, end: End, highest: int, log_id: str | None
 ) -> None:
     histories = {0: CommonHistory(min(highest, 1), highest)}
 

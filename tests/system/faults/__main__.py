@@ -3,7 +3,6 @@
 import argparse
 import itertools
 import random
-import shutil
 import signal
 import sys
 import time
@@ -13,7 +12,9 @@ from pathlib import Path
 from deploy.local.paths import STATE
 from tests.system.faults import release_goals
 from tests.system.faults.cells import CELLS, Cell, list_cells, load_cells
-from tests.system.faults.fault_run import FaultRun, say
+from tests.system.faults.evidence import new_folder
+from tests.system.faults.fault_run import FaultRun
+from tests.system.faults.outcome import say
 from tests.system.faults.report import BEGIN, END, format_report, has_report, replace_report
 from tests.system.faults.servers import started_servers
 
@@ -65,20 +66,16 @@ def main(arguments: Sequence[str]) -> int:
     extent = [] if options.minutes is None else ["--minutes", f"{options.minutes:g}"]
     extent += ["--release"] if options.release else []
     command = " ".join(["deploy/faults", *extent, "--seed", str(seed), *options.cells])
-    folder = STATE / "faults" / str(seed)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = new_folder(STATE / "faults" / str(seed))
     say(f"▸ {command}: histories in {folder}")
     cells = [c for c in CELLS.values() if not options.cells or c.name in options.cells or c.kind in options.cells]
     with started_servers() as servers:
-        run = FaultRun(servers, folder, seed)
+        run, chance = FaultRun(servers, folder, seed), random.Random(seed)
         with run.under_load():
-            chosen = schedule(cells, None if options.release else options.minutes, run.chance)
+            chosen = schedule(cells, None if options.release else options.minutes, chance)
             if options.release:
                 minutes = release_goals.MINUTES_MAX if options.minutes is None else options.minutes
-                more = release_goals.until_goals_are_met(
-                    cells, run.outcome.faults, run.count_commands, run.chance, minutes
-                )
+                more = release_goals.until_goals_are_met(cells, run.outcome.faults, run.count_commands, chance, minutes)
                 chosen = itertools.chain(chosen, more)
             for cell in chosen:
                 with (folder / "script.txt").open("a") as script:
@@ -86,6 +83,8 @@ def main(arguments: Sequence[str]) -> int:
                 run.inject(cell.name, cell.inject)
         if options.release:
             run.outcome.errors += release_goals.describe_missed(run.outcome.faults, run.count_commands())
+        if not run.outcome.is_clean:
+            servers.copy_logs(folder / "servers")
     report = format_report(run.outcome, command)
     (folder / "report.md").write_text(report)
     if options.report is not None:

@@ -19,9 +19,9 @@ FIRST_COURSE = 500
 class CountedLoad:
     """Sends commands ``rate`` times a second, at least ``count``, until it is finished; ``command_ids`` in order."""
 
-    def __init__(self, load: Load, count: int, rate: float) -> None:
+    def __init__(self, load: Load, count: int, rate: float, chance: random.Random) -> None:
         self.command_ids: list[str] = []
-        self._load = load
+        self._load, self._seed = load, chance.random()
         self._count, self._rate = count, rate
         self._stages: list[tuple[str, float]] = []
         self._finishing = threading.Event()
@@ -66,7 +66,7 @@ class CountedLoad:
             time.sleep(1 / self._rate)
 
     def _commands(self) -> Iterator[Json | None]:
-        verdicts, seed = self._load.installation.verdicts, self._load.chance.random()
+        verdicts, seed = self._load.installation.verdicts, self._seed
         courses = [CourseLoad(FIRST_COURSE + n, random.Random(f"{seed} {n}"), verdicts) for n in range(COURSES)]
         for course in courses:
             yield from course.facts()

@@ -3,24 +3,22 @@
 import contextlib
 import random
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
 from confluent_kafka import KafkaException
 
 from deploy.local.kafka import delete_topics
 from tests.fixtures.process_runner import Process
 from tests.system.faults.checker import check
-from tests.system.faults.checker.observations import Violation
 from tests.system.faults.collect import collect
+from tests.system.faults.evidence import FAILURES, new_folder, save_evidence
 from tests.system.faults.http_load import HttpLoad
 from tests.system.faults.installation import Installation, opened, wait_until
 from tests.system.faults.load import Load
+from tests.system.faults.outcome import Outcome, Recovery, say
 from tests.system.faults.sampler import Sampler
 from tests.system.faults.servers import Servers
 
@@ -37,44 +35,11 @@ class Skipped(Exception):
     """The cell cannot run on this machine; the message names what is missing."""
 
 
-@dataclass(frozen=True)
-class Recovery:
-    """``seconds``: until each shard decided and published again; ``server_seconds``: until the failed server did."""
-
-    cell: str
-    seconds: float
-    server_seconds: float | None
-
-
-@dataclass
-class Outcome:
-    """The outcome of a run, for the report."""
-
-    seed: int
-    seconds: float = 0
-    commands: int = 0
-    requests: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
-    recoveries: list[Recovery] = field(default_factory=list)
-    violations: list[Violation] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    exits: list[str] = field(default_factory=list)
-
-    @property
-    def is_clean(self) -> bool:
-        return not self.violations and not self.errors
-
-
-def say(text: str) -> None:
-    """Print a line of progress."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 class FaultRun:
-    """The environment of a cell: servers, the installation under load, seeded random numbers, and a report."""
+    """The environment of a cell: servers, the installation under load, seeded random numbers, and a report.
+
+    ``chance`` is another one for each cell, so that how often an earlier cell drew from it changes nothing.
+    """
 
     def __init__(self, servers: Servers, folder: Path, seed: int) -> None:
         self.servers = servers
@@ -84,10 +49,11 @@ class FaultRun:
         self.cell = ""
         self._snapshot_at = 0.0
         self._seed = seed
+        self._cells = 0
 
     @contextlib.contextmanager
     def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2, schedulers: int = 2) -> Iterator[None]:
-        """Run the installation that most cells share; at the end let it settle and check it."""
+        """Run the installation that most cells share; at the end, also of a failure, let it settle and check it."""
         started_at = time.monotonic()
         with self.new_installation("shared") as self.installation:
             self.installation.start(handlers, relays, gateways, schedulers)
@@ -97,10 +63,12 @@ class FaultRun:
             self.load.start()
             self.http.start()
             try:
-                self.load.probe()
-                yield
+                with self.noting_failures():
+                    self.load.probe()
+                    yield
             finally:
                 self.http.stop()
+                self.load.abandon()
             self.outcome.requests += self.http.answered
             self.judge(self.installation, self.load, self.http)
             sampler.stop()
@@ -110,15 +78,27 @@ class FaultRun:
     def new_installation(self, name: str) -> Iterator[Installation]:
         """Create a separate installation on the same servers, without processes yet; delete its topics at the end."""
         url = self.servers.create_database(f"faults_{name}_{self.chance.randrange(10**6)}")
-        with opened(Installation(name, self.servers.kafka.address, url, self.folder / name)) as installation:
+        with self.opened(name, url) as installation:
             yield installation
-        # Brokers spend time on each partition: those that are left over would slow down the rest of the run.
-        with contextlib.suppress(KafkaException):
-            delete_topics(self.servers.kafka.address, f"{installation.prefix}.")
+
+    @contextlib.contextmanager
+    def opened(self, name: str, database_url: str) -> Iterator[Installation]:
+        """Create an installation on a database; after a failure save its records before its topics are deleted."""
+        folder = new_folder(self.folder / name)
+        with opened(Installation(name, self.servers.kafka.address, database_url, folder)) as installation:
+            try:
+                yield installation
+            except FAILURES:
+                self._save_unchecked(installation, "its cell failed before the check")
+                raise
+            finally:
+                # Brokers spend time on each partition: those that are left over would slow down the rest of the run.
+                with contextlib.suppress(KafkaException):
+                    delete_topics(self.servers.kafka.address, f"{installation.prefix}.")
 
     @contextlib.contextmanager
     def loaded(self, installation: Installation, rate: float = 60) -> Iterator[Load]:
-        """Send commands to a cell's separate installation, which is checked at the end of the block."""
+        """Send commands to a cell's separate installation until the end of the block; the cell judges it."""
         load = Load(installation, self.chance.randrange(10**6), rate)
         load.start()
         try:
@@ -127,10 +107,30 @@ class FaultRun:
             load.abandon()
 
     def judge(self, installation: Installation, load: Load | None, http: HttpLoad | None = None) -> None:
-        """Wait until an installation has settled and check it; violations are saved with its history."""
+        """Wait until an installation has settled and check it; what was observed is saved unless the run is clean."""
+        if load is not None:
+            self.outcome.commands += load.sent
+        with self.noting_failures():
+            self._settle(installation, load)
+        try:
+            run = collect(installation, http)
+        except FAILURES as error:
+            self._save_unchecked(installation, f"not all could be read: {describe_error(error)}")
+            return
+        if http is not None and not any(line["status"] == 200 for line in run.lines("http")):
+            self.fail("no grade over HTTP was accepted: what gateways promise was not checked")
+        exits = [line for line in run.lines("exit")]
+        self.outcome.exits += [f"{line['process']} ended by itself with code {line['code']}" for line in exits]
+        violations = check(run)
+        self.outcome.violations += violations
+        if not self.outcome.is_clean:
+            run.save(installation.folder / "run")
+            say(f"  {len(violations)} violations; what was observed is saved in {installation.folder / 'run'}")
+
+    def _settle(self, installation: Installation, load: Load | None) -> None:
+        """Wait until all is decided and published. Raises TimeoutError."""
         if load is not None:
             load.stop()
-            self.outcome.commands += load.sent
         try:
             wait_until(installation.is_settled, "all is decided and published", SETTLE_SECONDS_MAX)
             # Another scheduler may still send a publication that is decided: its record would have no verdict yet.
@@ -139,20 +139,13 @@ class FaultRun:
                     installation.stop(scheduler)
             wait_until(installation.is_settled, "the last publications are decided", SETTLE_SECONDS_MAX)
         except TimeoutError as error:
-            self.fail(f"{error} ({installation.prefix}): " + "; ".join(describe(installation.processes)))
-        try:
-            run = collect(installation, http)
-        except (psycopg.Error, KafkaException, OSError, TimeoutError) as error:
-            self.fail(f"nothing was checked, because not all could be read: {error}")
-            return
-        if http is not None and not any(line["status"] == 200 for line in run.lines("http")):
-            self.fail("no grade over HTTP was accepted: what gateways promise was not checked")
-        exits = [line for line in run.lines("exit")]
-        self.outcome.exits += [f"{line['process']} ended by itself with code {line['code']}" for line in exits]
-        if violations := check(run):
-            self.outcome.violations += violations
-            run.save(installation.folder / "run")
-            say(f"  {len(violations)} violations, saved in {installation.folder / 'run'}")
+            said = "; ".join(describe(installation.processes))
+            raise TimeoutError(f"{error} ({installation.prefix}): {said}") from error
+
+    def _save_unchecked(self, installation: Installation, reason: str) -> None:
+        unread = save_evidence(installation, installation.folder / "run")
+        reason += f"; missing in what was saved: {', '.join(unread)}" if unread else ""
+        self.outcome.unchecked.append(f"{self.cell or 'at the end'} ({installation.prefix}): {reason}")
 
     def injected(self, fault: str, count: int = 1) -> None:
         """Note a fault in the history and count it."""
@@ -210,31 +203,45 @@ class FaultRun:
             self._snapshot_at = time.monotonic()
             self.installation.take_snapshot(f"before {self.cell} {len(self.installation.snapshots)}")
 
-    def inject(self, name: str, cell: Callable[["FaultRun"], None]) -> None:
-        """Run one cell; note its exception, if any, and continue the run."""
-        self.cell = name
-        started_at = time.monotonic()
+    @contextlib.contextmanager
+    def noting_failures(self) -> Iterator[None]:
+        """Note a failure of the block, and let the run go on after it."""
         try:
-            cell(self)
+            yield
+        except FAILURES as error:
+            self.fail(describe_error(error))
+            with (self.folder / "errors.txt").open("a") as file:
+                file.write(f"{self.cell}\n{traceback.format_exc()}\n")
+
+    def inject(self, name: str, cell: Callable[["FaultRun"], None]) -> None:
+        """Run one cell; note its failure, if any, and continue the run."""
+        self.cell = name
+        self._cells += 1
+        self.chance = random.Random(f"{self._seed} {self._cells}")
+        started_at, errors_before = time.monotonic(), len(self.outcome.errors)
+        try:
+            with self.noting_failures():
+                cell(self)
         except Skipped as reason:
             if f"{name}: {reason}" not in self.outcome.skipped:
                 self.outcome.skipped.append(f"{name}: {reason}")
             say(f"- {name:<32} SKIPPED: {reason}")
-        except (AssertionError, OSError, RuntimeError, TimeoutError, psycopg.Error, KafkaException) as error:
-            self.fail("".join(traceback.format_exception_only(error)).strip())
-            (self.folder / "errors.txt").open("a").write(f"{name}\n{traceback.format_exc()}\n")
-            say(f"✗ {name:<32} {time.monotonic() - started_at:.0f} s")
-            self._heal()
         else:
-            say(f"✓ {name:<32} {time.monotonic() - started_at:.0f} s")
+            has_failed = len(self.outcome.errors) > errors_before
+            say(f"{'✗' if has_failed else '✓'} {name:<32} {time.monotonic() - started_at:.0f} s")
+            if has_failed:
+                self._heal()
         self.cell = ""
 
     def _heal(self) -> None:
         """Restart everything that a failed cell has left stopped."""
-        with contextlib.suppress(RuntimeError, TimeoutError):
-            self.servers.kafka.start()
-            self.servers.postgres.primary.start()
-            self.servers.postgres.standby.start()
+        for start in (
+            self.servers.kafka.start,
+            self.servers.postgres.primary.start,
+            self.servers.postgres.standby.start,
+        ):
+            with contextlib.suppress(*FAILURES):
+                start()
         for process in self.installation.processes:
             if process.popen is None and process.name != RETIRED:
                 process.start()
@@ -243,3 +250,8 @@ class FaultRun:
 def describe(processes: Sequence[Process]) -> list[str]:
     """Describe the readiness of each running process."""
     return [f"{p.log.stem} {p.get_readiness()[1]}" for p in processes if p.popen is not None]
+
+
+def describe_error(error: Exception) -> str:
+    """Return an exception's type and message."""
+    return "".join(traceback.format_exception_only(error)).strip()

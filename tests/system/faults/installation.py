@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import subprocess
 import threading
 import time
 import uuid
@@ -138,9 +139,13 @@ class Installation:
             process.kill()
 
     def stop(self, process: Process) -> int:
-        """Send SIGTERM and return the exit code."""
+        """Send SIGTERM and return the exit code. A process that ignores it is killed; raises TimeoutError."""
         with self._lock:
-            return process.stop()
+            try:
+                return process.stop()
+            except subprocess.TimeoutExpired as error:
+                process.kill()
+                raise TimeoutError(f"{process.log.stem} ignored SIGTERM for {error.timeout:g} s") from error
 
     @contextlib.contextmanager
     def expecting_exit(self, process: Process) -> Iterator[None]:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.system.faults.fault_run import Outcome, Recovery
+from tests.system.faults.outcome import Outcome, Recovery
 
 BEGIN, END = "<!-- report: deploy/faults -->", "<!-- end of report -->"
 SHOWN_MAX = 20
@@ -24,9 +24,8 @@ def format_report(outcome: Outcome, command: str) -> str:
 
 def _lines(outcome: Outcome, command: str) -> Iterator[str]:
     faults = sum(outcome.faults.values())
-    verdict = "**No violation.**" if not outcome.violations else f"**{len(outcome.violations)} violations.**"
     yield f"`{command}`: {faults} faults in {outcome.seconds / 60:.0f} minutes,"
-    yield f"{outcome.commands:,} commands over Kafka, {outcome.requests:,} grades over HTTP. {verdict}"
+    yield f"{outcome.commands:,} commands over Kafka, {outcome.requests:,} grades over HTTP. **{_verdict(outcome)}.**"
     yield ""
     yield "| fault | times |\n|---|---:|"
     yield from (f"| {fault} | {count} |" for fault, count in sorted(outcome.faults.items()))
@@ -44,6 +43,7 @@ def _lines(outcome: Outcome, command: str) -> Iterator[str]:
         ("Drills", outcome.notes),
         ("Violations", [str(violation) for violation in outcome.violations]),
         ("Errors", outcome.errors),
+        ("Not checked", outcome.unchecked),
         ("Skipped", outcome.skipped),
         ("Processes that ended by themselves, and were started again", _count(outcome.exits)),
     ):
@@ -54,6 +54,15 @@ def _lines(outcome: Outcome, command: str) -> Iterator[str]:
             yield from (f"- {line}" for line in lines[:SHOWN_MAX])
             if len(lines) > SHOWN_MAX:
                 yield f"- and {len(lines) - SHOWN_MAX} more"
+
+
+def _verdict(outcome: Outcome) -> str:
+    """Return a sentence that promises no more than was checked."""
+    counts = ("violation", len(outcome.violations)), ("error", len(outcome.errors))
+    found = [f"{count} {noun}{'s' * (count > 1)}" for noun, count in counts if count]
+    if outcome.unchecked:
+        return ", ".join([f"Not checked: {len(outcome.unchecked)} of the installations", *found])
+    return ", ".join(found if outcome.violations else ["No violation", *found])
 
 
 def _count(lines: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The servers of a fault run: three brokers, a primary with a synchronous standby, databases for installations."""
 
 import contextlib
+import shutil
 import subprocess
 import time
 import uuid
@@ -48,6 +49,17 @@ class Servers:
             unmount(self.limited_disk)
         self.kafka.remove()
         self.postgres.remove()
+
+    def copy_logs(self, folder: Path) -> None:
+        """Keep the logs of all servers, before their data is deleted. A replaced standby has none left."""
+        servers: dict[str, Path] = {f"broker-{broker.folder.name}": broker.folder for broker in self.kafka.brokers}
+        servers |= {
+            f"postgres-{server.folder.name}": server.folder for server in (self.postgres.primary, self.postgres.standby)
+        }
+        folder.mkdir()
+        for name, source in servers.items():
+            for log in source.glob("*.log"):
+                shutil.copy(log, folder / f"{name}-{log.name}")
 
     def create_database(self, name: str) -> str:
         """Create a database; return its URL on whichever server is the primary."""

@@ -1,18 +1,24 @@
 """A seed repeats a fault run; its report lists the injected faults, recovery times and violations."""
 
+import http.client
 import random
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.system.faults import servers
 from tests.system.faults.__main__ import parse_arguments, schedule
 from tests.system.faults.cells import load_cells
 from tests.system.faults.checker.observations import Violation
 from tests.system.faults.counted_load import longest_gaps
-from tests.system.faults.fault_run import Outcome, Recovery
+from tests.system.faults.evidence import new_folder
+from tests.system.faults.fault_run import FaultRun
+from tests.system.faults.outcome import Outcome, Recovery
 from tests.system.faults.release_goals import GOALS, describe_missed, until_goals_are_met
 from tests.system.faults.report import BEGIN, END, format_report, replace_report
+from tests.system.faults.servers import Servers
 
 
 def test_same_seed_chooses_the_same_cells() -> None:
@@ -20,6 +26,56 @@ def test_same_seed_chooses_the_same_cells() -> None:
     first, second = ([cell.name for cell in schedule(cells, None, random.Random(5))] for _ in range(2))
     assert first == second != [cell.name for cell in schedule(cells, None, random.Random(6))]
     assert sorted(first) == sorted(load_cells())
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultRun:
+    """A run whose servers are not started."""
+    monkeypatch.setattr(servers, "STATE", tmp_path)
+    return FaultRun(Servers(), tmp_path, 5)
+
+
+@pytest.mark.parametrize("draws", [1, 50])
+def test_what_a_cell_chooses_does_not_depend_on_how_much_earlier_ones_drew(run: FaultRun, draws: int) -> None:
+    chosen: list[float] = []
+    run.inject("busy", lambda run: chosen.extend(run.chance.random() for _ in range(draws)))
+    run.inject("later", lambda run: chosen.append(run.chance.random()))
+    assert chosen[draws:] == [random.Random("5 2").random()]
+
+
+@pytest.mark.parametrize(
+    "error", [subprocess.TimeoutExpired("handler", 60), http.client.IncompleteRead(b""), TimeoutError("not settled")]
+)
+def test_failure_is_noted_and_the_run_goes_on(run: FaultRun, error: Exception) -> None:
+    with run.noting_failures():
+        raise error
+    (noted,) = run.outcome.errors
+    assert type(error).__name__ in noted
+    assert type(error).__name__ in (run.folder / "errors.txt").read_text()
+    assert not run.outcome.is_clean
+
+
+def test_run_that_is_repeated_keeps_the_evidence_of_the_first(tmp_path: Path) -> None:
+    folders = [new_folder(tmp_path / "faults" / "7") for _ in range(3)]
+    assert [folder.name for folder in folders] == ["7", "7-2", "7-3"]
+
+
+@pytest.mark.parametrize(
+    ("violations", "errors", "unchecked", "sentence"),
+    [
+        (0, 0, 0, "**No violation.**"),
+        (0, 1, 0, "**No violation, 1 error.**"),
+        (2, 3, 0, "**2 violations, 3 errors.**"),
+        (0, 1, 1, "**Not checked: 1 of the installations, 1 error.**"),
+        (1, 0, 2, "**Not checked: 2 of the installations, 1 violation.**"),
+    ],
+)
+def test_report_promises_no_more_than_was_checked(violations: int, errors: int, unchecked: int, sentence: str) -> None:
+    outcome = Outcome(5, violations=[Violation("I1", "lost")] * violations, errors=["an error"] * errors)
+    outcome.unchecked = ["shared: not all could be read"] * unchecked
+    text = format_report(outcome, "deploy/faults --seed 5")
+    assert f"over HTTP. {sentence}" in text
+    assert ("Not checked:\n\n- shared: not all could be read" in text) == bool(unchecked)
 
 
 def test_drills_come_first_and_are_not_chosen_again() -> None:
@@ -85,7 +141,7 @@ def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
     replace_report(page, format_report(outcome, "deploy/faults --seed 5"))
     text = page.read_text()
     assert "`deploy/faults --seed 5`: 3 faults in 10 minutes,\n12,000 commands over Kafka, 90 grades" in text
-    assert "**1 violations.**" in text
+    assert "**1 violation.**" in text
     assert "| handler killed | 3 |" in text
     assert "| kill_postgres | 3 | 4.0 | 9.0 | 9.0 | 2.0 | 2.0 |" in text
     assert "- I1 commands 3 @ 7 command a: acknowledged and without an outcome" in text

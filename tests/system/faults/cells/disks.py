@@ -10,7 +10,7 @@ from deploy.local.postgres import PostgresServer, database_url
 from tests.system.faults.cells import cell
 from tests.system.faults.cells.brokers import start_brokers
 from tests.system.faults.fault_run import FaultRun, Skipped
-from tests.system.faults.installation import Installation, opened, wait_until
+from tests.system.faults.installation import Installation, wait_until
 from tests.system.faults.servers import LIMITED_DISK, mount_tmpfs, resize_tmpfs, unmount
 
 LEFT_BYTES = 1 << 20
@@ -49,7 +49,7 @@ def fill_postgres_disk(run: FaultRun) -> None:
             connection.execute(f"create tablespace small location '{disk / 'tables'}'".encode())
             connection.execute("create database filled tablespace small")
         url = database_url(server.address, "filled")
-        with opened(Installation("full", run.servers.kafka.address, url, run.folder / "full")) as installation:
+        with run.opened("full", url) as installation:
             installation.start(handlers=1, relays=1, gateways=0)
             _fill(run, installation, disk)
     finally:

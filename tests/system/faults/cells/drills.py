@@ -19,7 +19,7 @@ GAP_SECONDS_MAX = 60
 @cell(weight=0)
 def six_hundred_commands(run: FaultRun) -> None:
     """600 commands or more pass a broker's death, a move of lanes, restarts of all handlers and a promotion."""
-    counted = CountedLoad(run.load, COMMANDS, RATE)
+    counted = CountedLoad(run.load, COMMANDS, RATE, run.chance)
     counted.begin("no fault")
     counted.start()
     for stage, inject in (

@@ -11,7 +11,7 @@ from tests.system.faults import log_reader
 from tests.system.faults.cells import cell
 from tests.system.faults.cells.topics import run_command
 from tests.system.faults.fault_run import FaultRun
-from tests.system.faults.installation import Installation, opened, wait_until
+from tests.system.faults.installation import Installation, wait_until
 
 LOST = 100
 STOPPED_SECONDS = 20
@@ -87,7 +87,7 @@ def lose_commits(run: FaultRun) -> None:
         pair.start()
         create_database(pair.primary.address, "lost")
         url = pair.database_url("lost")
-        with opened(Installation("lost", run.servers.kafka.address, url, run.folder / "lost")) as installation:
+        with run.opened("lost", url) as installation:
             installation.start(handlers=1, relays=1, gateways=0)
             with run.loaded(installation) as load:
                 load.probe()

@@ -17,7 +17,7 @@ from tests.system.faults.cells.brokers import start_brokers
 from tests.system.faults.cells.clocks import clock_settings, find_library
 from tests.system.faults.course_load import CourseLoad
 from tests.system.faults.fault_run import RETIRED, FaultRun
-from tests.system.faults.installation import Installation, is_ready, opened, wait_until
+from tests.system.faults.installation import is_ready, wait_until
 from tests.system.faults.load import Load
 from tests.system.faults.schedules import count_publications, schedule_publications
 
@@ -144,11 +144,7 @@ def jump_postgres_clock(run: FaultRun) -> None:
     """PostgreSQL's clock jumps across due times and back: what only that clock takes for due is held back."""
     with (
         _clocked_postgres(run) as (server, set_clock),
-        opened(
-            Installation(
-                "clock", run.servers.kafka.address, create_database(server.address, "clock"), run.folder / "clock"
-            )
-        ) as installation,
+        run.opened("clock", create_database(server.address, "clock")) as installation,
     ):
         installation.start(handlers=1, relays=1, gateways=0, schedulers=2)
         with run.loaded(installation, 20) as load:

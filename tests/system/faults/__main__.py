@@ -82,7 +82,9 @@ def main(arguments: Sequence[str]) -> int:
                     script.write(f"{cell.name}\n")
                 run.inject(cell.name, cell.inject)
         if options.release:
-            run.outcome.errors += release_goals.describe_missed(run.outcome.faults, run.count_commands())
+            run.outcome.errors += release_goals.describe_missed(
+                run.outcome.faults, run.count_commands(), run.outcome.recoveries
+            )
         if not run.outcome.is_clean:
             servers.copy_logs(folder / "servers")
     report = format_report(run.outcome, command)

@@ -1,14 +1,27 @@
-"""How much a fault run injects before a release, and the cells that bring each count closer to its goal."""
+"""How much a fault run injects before a release, the cells that bring each count closer, and how fast all recovers."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.system.faults.cells import Cell
+from tests.system.faults.outcome import Recovery
 
 COMMANDS = 100_000
 MINUTES_MAX = 150
+RECOVERED_SHARE = 0.95
+SECONDS_MAX = {
+    "kill_handler": 5,
+    "kill_relay": 5,
+    "kill_pair": 5,
+    "kill_postgres": 5,
+    "fail_over": 5,
+    # Its session is 3 s.
+    "kill_broker": 6,
+}
+"""By cell: within how many seconds this share of its recoveries is over. Other cells have no target."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,23 @@ def until_goals_are_met(
             return
 
 
-def describe_missed(injected: Mapping[str, int], commands: int) -> list[str]:
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least this share of the values does not exceed."""
+    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
+
+
+def describe_missed(injected: Mapping[str, int], commands: int, recoveries: Sequence[Recovery]) -> list[str]:
     """Return a line for each goal that was missed."""
     missed = [f"{' or '.join(goal.faults)} fewer than {goal.times} times" for goal in GOALS if goal.missing(injected)]
-    return missed + ([f"{commands:,} commands, fewer than {COMMANDS:,}"] if commands < COMMANDS else [])
+    missed += [f"{commands:,} commands, fewer than {COMMANDS:,}"] if commands < COMMANDS else []
+    return [*missed, *_describe_slow(recoveries)]
+
+
+def _describe_slow(recoveries: Sequence[Recovery]) -> Iterator[str]:
+    for cell, seconds_max in SECONDS_MAX.items():
+        seconds = [recovery.seconds for recovery in recoveries if recovery.cell == cell]
+        if not seconds:
+            yield f"{cell}: no recovery was measured"
+        elif (slow := percentile(seconds, RECOVERED_SHARE)) > seconds_max:
+            times = f"{len(seconds)} recoveries" if len(seconds) > 1 else "one recovery"
+            yield f"{cell}: {RECOVERED_SHARE:.0%} of {times} took up to {slow:.1f} s, the target is {seconds_max} s"

@@ -16,7 +16,7 @@ from tests.system.faults.counted_load import longest_gaps
 from tests.system.faults.evidence import new_folder
 from tests.system.faults.fault_run import FaultRun
 from tests.system.faults.outcome import Outcome, Recovery
-from tests.system.faults.release_goals import GOALS, describe_missed, until_goals_are_met
+from tests.system.faults.release_goals import GOALS, SECONDS_MAX, describe_missed, until_goals_are_met
 from tests.system.faults.report import BEGIN, END, format_report, replace_report
 from tests.system.faults.servers import Servers
 
@@ -98,12 +98,25 @@ def test_run_before_a_release_ends_when_every_goal_is_met() -> None:
     cells = list(load_cells().values())
     for cell in until_goals_are_met(cells, injected, lambda: 2_000 * injected.total(), random.Random(5)):
         injected.update({fault: 1 for goal in GOALS if cell.name in goal.cells for fault in goal.faults[:1]})
-    assert describe_missed(injected, 2_000 * injected.total()) == []
+    recoveries = [Recovery(cell, 5.0, None) for cell in SECONDS_MAX]
+    assert describe_missed(injected, 2_000 * injected.total(), recoveries) == []
     injected["broker killed"] = 49
-    assert describe_missed(injected, 99_999) == [
+    assert describe_missed(injected, 99_999, recoveries) == [
         "broker killed fewer than 50 times",
         "99,999 commands, fewer than 100,000",
     ]
+
+
+def test_release_fails_if_one_recovery_in_twenty_is_slower_than_the_target() -> None:
+    injected = {fault: goal.times for goal in GOALS for fault in goal.faults}
+    recoveries = [Recovery(cell, seconds_max, None) for cell, seconds_max in SECONDS_MAX.items()]
+    recoveries += [Recovery("pause_broker", 60, None)] * 20
+    handlers = [Recovery("kill_handler", 4.0, None)] * 18 + [Recovery("kill_handler", 9.0, None)]
+    assert describe_missed(injected, 100_000, [*recoveries, *handlers]) == []
+    assert describe_missed(injected, 100_000, [*recoveries, *handlers, *handlers[-1:]]) == [
+        "kill_handler: 95% of 21 recoveries took up to 9.0 s, the target is 5 s"
+    ]
+    assert describe_missed(injected, 100_000, recoveries[1:]) == ["kill_handler: no recovery was measured"]
 
 
 def test_every_cell_says_in_a_sentence_what_it_injects() -> None:
@@ -143,7 +156,7 @@ def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
     assert "`deploy/faults --seed 5`: 3 faults in 10 minutes,\n12,000 commands over Kafka, 90 grades" in text
     assert "**1 violation.**" in text
     assert "| handler killed | 3 |" in text
-    assert "| kill_postgres | 3 | 4.0 | 9.0 | 9.0 | 2.0 | 2.0 |" in text
+    assert "| kill_postgres | 3 | ≤ 5 | 4.0 | 9.0 | 9.0 | 2.0 | 2.0 |" in text
     assert "- I1 commands 3 @ 7 command a: acknowledged and without an outcome" in text
     assert "- relay-1 ended by itself with code 1, 2 times" in text
     assert "Drills:\n\n- six_hundred_commands: 600 commands, 600 verdicts" in text

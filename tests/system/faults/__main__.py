@@ -80,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
             for cell in chosen:
                 with (folder / "script.txt").open("a") as script:
                     script.write(f"{cell.name}\n")
+                with run.noting_failures():
+                    run.sampler.snapshot_if_due()
                 run.inject(cell.name, cell.inject)
         if options.release:
             run.outcome.errors += release_goals.describe_missed(

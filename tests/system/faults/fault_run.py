@@ -27,7 +27,6 @@ RATE = 30
 RETIRED = "retired"
 """Names a process that served one cell, and is not started again. Its log is read with the others'."""
 SETTLE_SECONDS_MAX = 240
-SNAPSHOT_SECONDS = 120
 ACTIVE_METRIC = "moderation_relay_active"
 
 
@@ -47,7 +46,6 @@ class FaultRun:
         self.chance = random.Random(seed)
         self.outcome = Outcome(seed)
         self.cell = ""
-        self._snapshot_at = 0.0
         self._seed = seed
         self._cells = 0
 
@@ -59,7 +57,8 @@ class FaultRun:
             self.installation.start(handlers, relays, gateways, schedulers)
             self.load = Load(self.installation, self._seed, RATE)
             self.http = HttpLoad(self.load, self._seed)
-            sampler = Sampler(self.installation)
+            self.sampler = Sampler(self.installation)
+            self.installation.history.add("watched")
             self.load.start()
             self.http.start()
             try:
@@ -71,7 +70,7 @@ class FaultRun:
                 self.load.abandon()
             self.outcome.requests += self.http.answered
             self.judge(self.installation, self.load, self.http)
-            sampler.stop()
+            self.sampler.stop()
         self.outcome.seconds = time.monotonic() - started_at
 
     @contextlib.contextmanager
@@ -196,12 +195,6 @@ class FaultRun:
             time.sleep(seconds)
         finally:
             process.signal(signal.SIGCONT)
-
-    def snapshot_if_due(self) -> None:
-        """Take a snapshot of the log before a fault of PostgreSQL, at most one in two minutes."""
-        if time.monotonic() - self._snapshot_at > SNAPSHOT_SECONDS:
-            self._snapshot_at = time.monotonic()
-            self.installation.take_snapshot(f"before {self.cell} {len(self.installation.snapshots)}")
 
     @contextlib.contextmanager
     def noting_failures(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Read the log of a run: all rows, and digests of them."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -118,5 +119,6 @@ def take_snapshot(url: str, name: str) -> Snapshot:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         for table, query in DIGESTS.items():
             for shard, digest in connection.execute(query.encode()):
-                rows.setdefault(f"{table} {shard}", []).append(digest)
+                # Snapshots of one run share the digests of rows that stayed the same.
+                rows.setdefault(f"{table} {shard}", []).append(sys.intern(digest))
     return Snapshot(name, rows)

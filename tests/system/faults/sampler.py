@@ -1,14 +1,16 @@
-"""Sample the processes of an installation once a second: memory, open files, log lines, fencings."""
+"""Sample an installation: memory, open files and log lines each second, fencings, and the whole log each minute."""
 
 import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 
 from tests.fixtures.process_runner import Process
-from tests.system.faults.installation import Installation
+from tests.system.faults.installation import Installation, wait_until
 
 PERIOD_SECONDS = 1
+SNAPSHOT_SECONDS = 60
 FENCED_METRIC = "moderation_relay_fenced_total"
 METRICS_EVERY = 5
 """Metrics are part of every fifth sample: an answer costs the process some milliseconds."""
@@ -22,12 +24,21 @@ class Sampler:
         self._installation = installation
         self._ended = threading.Event()
         self._log_lines: dict[Path, tuple[int, int]] = {}
+        self._snapshot_at: float | None = None
         self._thread = threading.Thread(target=self._sample_all, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._ended.set()
         self._thread.join()
+
+    def snapshot_if_due(self) -> None:
+        """Take a snapshot of the log if the last one is a minute old. Raises TimeoutError."""
+        if self._snapshot_at is not None and time.monotonic() - self._snapshot_at < SNAPSHOT_SECONDS:
+            return
+        name = f"snapshot {len(self._installation.snapshots) + 1}"
+        wait_until(lambda: self._installation.take_snapshot(name), "the log can be read")
+        self._snapshot_at = time.monotonic()
 
     def _sample_all(self) -> None:
         number = 0

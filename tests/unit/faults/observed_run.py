@@ -123,6 +123,10 @@ class ObservedRun:
         self._line("state", assignment=str(assignment), version=document["version"], started_at=started_at)
         self.run.states[f"{assignment // 1000}/{assignment}"] = document
 
+    def watch(self) -> None:
+        """Note that from now on processes are sampled, and snapshots taken."""
+        self._line("watched")
+
     def sample(self, **values: float) -> None:
         """Add a sample of the handler."""
         self._line("sample", process="handler-1", pid=7, **{"memory_mib": 90, "open_files": 40, **values})
@@ -155,6 +159,7 @@ class ObservedRun:
 def clean_run() -> Run:
     """Build a run without a violation."""
     observed = ObservedRun()
+    observed.watch()
     observed.snapshot("start")
     observed.command("course", 1, 3, [("assignment_created", {"name": "canary-of-1"})])
     for number, student in enumerate(STUDENTS, 1):

@@ -194,6 +194,15 @@ def post_grades_twice(run: Run) -> None:
     run.events.append(replace(posted, position=99, version=99, command_id="posts again"))
 
 
+def take_one_snapshot(run: Run) -> None:
+    run.snapshots = run.snapshots[-1:]
+
+
+def take_no_snapshot_for_five_minutes(run: Run) -> None:
+    run.snapshots = run.snapshots[1:]
+    run.history.append({"kind": "recovery", "at": run.history[0]["at"] + 300})
+
+
 def decide_otherwise(run: Run) -> None:
     changed = {**run.verdicts[2].body, "status": "rejected", "reason": "not_found", "events": 0}
     run.decided_again["batches of one"] = [*run.verdicts[:2], replace(run.verdicts[2], body=changed), *run.verdicts[3:]]
@@ -235,6 +244,8 @@ MORE = {
     acknowledge_without_outcome: "I1",
     answer_a_lost_verdict: "I1",
     publish_a_grade_again: "I4",
+    take_one_snapshot: "I8",
+    take_no_snapshot_for_five_minutes: "I8",
     decide_otherwise: "I11",
     emit_on_redelivery: "I12",
     serve_an_old_version: "I13",

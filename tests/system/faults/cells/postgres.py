@@ -27,7 +27,6 @@ def terminate_backends(run: FaultRun, share: float = 1) -> int:
 @cell(weight=4)
 def kill_postgres(run: FaultRun) -> None:
     """The primary is killed, recovers from its write-ahead log, and serves again."""
-    run.snapshot_if_due()
     run.injected("PostgreSQL killed")
     run.servers.postgres.primary.kill()
     run.recovered(run.servers.start_postgres())
@@ -36,7 +35,6 @@ def kill_postgres(run: FaultRun) -> None:
 @cell(weight=3)
 def fail_over(run: FaultRun) -> None:
     """The primary is killed and the synchronous standby promoted; a new standby follows."""
-    run.snapshot_if_due()
     run.injected("PostgreSQL failover")
     run.recovered(run.servers.postgres.fail_over())
     run.servers.postgres.rebuild_standby()

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from tests.system.faults.checker.fold import FoldedAssignment, describe_difference, fold
 from tests.system.faults.checker.observations import Run, Violation
 
+SNAPSHOT_SECONDS_MAX = 300
+"""They are taken each minute, but between faults; some take minutes."""
+
 
 def check_log_dense(run: Run) -> Iterator[Violation]:
     """I6: positions, live numbers, verdict and dead letter numbers count 1, 2, 3 … per shard, versions per stream."""
@@ -27,7 +30,7 @@ def check_log_dense(run: Run) -> Iterator[Violation]:
 
 
 def check_log_grows(run: Run) -> Iterator[Violation]:
-    """I8: an earlier snapshot of the log is a prefix of a later one, byte for byte."""
+    """I8: an earlier snapshot of the log is a prefix of a later one, byte for byte, and there are enough of them."""
     for earlier, later in zip(run.snapshots, run.snapshots[1:], strict=False):
         for table, rows in earlier.rows.items():
             found = later.rows.get(table, [])
@@ -36,6 +39,13 @@ def check_log_grows(run: Run) -> Iterator[Violation]:
             place = next((i for i, row in enumerate(rows) if i >= len(found) or found[i] != row), 0)
             what = "is gone" if place >= len(found) else "was changed"
             yield Violation("I8", f"row {place + 1} of {table} {what} between {earlier.name} and {later.name}")
+    for watched in run.lines("watched"):
+        seconds = run.history[-1]["at"] - watched["at"]
+        required = 2 + int(seconds / SNAPSHOT_SECONDS_MAX)
+        if len(run.snapshots) < required:
+            yield Violation(
+                "I8", f"{len(run.snapshots)} snapshots in {seconds:.0f} s, at least {required} are necessary"
+            )
 
 
 def check_served_states(run: Run) -> Iterator[Violation]:

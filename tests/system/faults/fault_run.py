@@ -19,7 +19,7 @@ from tests.system.faults.http_load import HttpLoad
 from tests.system.faults.installation import Installation, opened, wait_until
 from tests.system.faults.load import Load
 from tests.system.faults.outcome import Outcome, Recovery, say
-from tests.system.faults.sampler import Sampler
+from tests.system.faults.sampler import PERIOD_SECONDS, Sampler
 from tests.system.faults.servers import Servers
 
 RATE = 30
@@ -58,7 +58,7 @@ class FaultRun:
             self.load = Load(self.installation, self._seed, RATE)
             self.http = HttpLoad(self.load, self._seed)
             self.sampler = Sampler(self.installation)
-            self.installation.history.add("watched")
+            self.installation.history.add("watched", sample_seconds=PERIOD_SECONDS)
             self.load.start()
             self.http.start()
             try:

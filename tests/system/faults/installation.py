@@ -54,6 +54,27 @@ def is_ready(process: Process) -> bool:
     return process.get_readiness()[0] == 200
 
 
+class NotedProcess(Process):
+    """A process whose starts and ends are in the history: while it runs, it is to be sampled."""
+
+    def __init__(self, history: History, name: str, environment: dict[str, str], log: Path) -> None:
+        super().__init__(name, environment, log)
+        self._history = history
+
+    def start(self) -> None:
+        super().start()
+        self._history.add("started", process=self.log.stem)
+
+    def kill(self) -> None:
+        super().kill()
+        self._history.add("ended", process=self.log.stem)
+
+    def stop(self) -> int:
+        code = super().stop()
+        self._history.add("ended", process=self.log.stem)
+        return code
+
+
 class Installation:
     """``verdicts``: by command id, the bodies that the streaming reader has seen."""
 
@@ -104,7 +125,7 @@ class Installation:
         settings = {**self.environment, **environment}
         if name == "handler":
             settings.setdefault("HANDLER_INSTANCE", f"{name}-{number}")
-        process = Process(name, settings, self.folder / f"{name}-{number}.log")
+        process = NotedProcess(self.history, name, settings, self.folder / f"{name}-{number}.log")
         if name in ("gateway", "console"):
             jwks = self.issuer.write_jwks(self.folder / f"users-{name}-{number}.jwks")
             process.environment |= {

@@ -1,9 +1,11 @@
 """Sample an installation: memory, open files and log lines each second, fencings, and the whole log each minute."""
 
 import contextlib
+import http.client
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.fixtures.process_runner import Process
@@ -12,25 +14,30 @@ from tests.system.faults.installation import Installation, wait_until
 PERIOD_SECONDS = 1
 SNAPSHOT_SECONDS = 60
 FENCED_METRIC = "moderation_relay_fenced_total"
-METRICS_EVERY = 5
-"""Metrics are part of every fifth sample: an answer costs the process some milliseconds."""
+METRICS_SECONDS = 5
+"""Less often than resources: an answer costs the process some milliseconds."""
+ANSWER_SECONDS_MAX = 1
 
 
 class Sampler:
-    """Adds a ``sample`` line for each running process; a paused one has no metrics."""
+    """Adds ``sample`` lines for each running process. Metrics have their own thread: a paused process gives none."""
 
-    def __init__(self, installation: Installation, metrics_every: int = METRICS_EVERY) -> None:
-        self._metrics_every = metrics_every
+    def __init__(self, installation: Installation, metrics_seconds: float = METRICS_SECONDS) -> None:
         self._installation = installation
         self._ended = threading.Event()
         self._log_lines: dict[Path, tuple[int, int]] = {}
         self._snapshot_at: float | None = None
-        self._thread = threading.Thread(target=self._sample_all, daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._sample_all, args=(sample, seconds), daemon=True)
+            for sample, seconds in ((self._sample_resources, PERIOD_SECONDS), (self._sample_fencings, metrics_seconds))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def snapshot_if_due(self) -> None:
         """Take a snapshot of the log if the last one is a minute old. Raises TimeoutError."""
@@ -40,27 +47,33 @@ class Sampler:
         wait_until(lambda: self._installation.take_snapshot(name), "the log can be read")
         self._snapshot_at = time.monotonic()
 
-    def _sample_all(self) -> None:
-        number = 0
-        while not self._ended.wait(PERIOD_SECONDS):
-            number += 1
+    def _sample_all(self, sample: Callable[[Process, int], None], seconds: float) -> None:
+        while not self._ended.wait(seconds):
             for process in list(self._installation.processes):
                 popen = process.popen
                 if popen is not None and popen.poll() is None:
-                    # The process may end during the sample.
-                    with contextlib.suppress(OSError, IndexError):
-                        self._sample(process, popen.pid, number)
+                    # The process may end during the sample, also in the middle of an answer.
+                    with contextlib.suppress(OSError, IndexError, ValueError, http.client.HTTPException):
+                        sample(process, popen.pid)
 
-    def _sample(self, process: Process, pid: int, number: int) -> None:
+    def _sample_resources(self, process: Process, pid: int) -> None:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        values: dict[str, float] = {
-            "memory_mib": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
-            "open_files": len(list(Path(f"/proc/{pid}/fd").iterdir())),
-            "log_lines": self._count_log_lines(process.log),
-        }
-        if process.name == "relay" and number % self._metrics_every == 0:
-            with contextlib.suppress(OSError):
-                values["fenced"] = process.get_metric(FENCED_METRIC)
+        self._add(
+            process,
+            pid,
+            memory_mib=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+            open_files=len(list(Path(f"/proc/{pid}/fd").iterdir())),
+            log_lines=self._count_log_lines(process.log),
+        )
+
+    def _sample_fencings(self, process: Process, pid: int) -> None:
+        if process.name == "relay":
+            for family in process.get_metrics(ANSWER_SECONDS_MAX):
+                for sample in family.samples:
+                    if sample.name == FENCED_METRIC:
+                        self._add(process, pid, fenced=sample.value)
+
+    def _add(self, process: Process, pid: int, **values: float) -> None:
         self._installation.history.add("sample", process=process.log.stem, pid=pid, **values)
 
     def _count_log_lines(self, log: Path) -> int:

@@ -125,11 +125,18 @@ class ObservedRun:
 
     def watch(self) -> None:
         """Note that from now on processes are sampled, and snapshots taken."""
-        self._line("watched")
+        self._line("watched", sample_seconds=1)
 
-    def sample(self, **values: float) -> None:
-        """Add a sample of the handler."""
-        self._line("sample", process="handler-1", pid=7, **{"memory_mib": 90, "open_files": 40, **values})
+    def run_process(self, name: str, seconds: int) -> None:
+        """Add a process that is started, sampled each second, and ended."""
+        self._line("started", process=name)
+        for _ in range(seconds):
+            self.sample(name)
+        self._line("ended", process=name)
+
+    def sample(self, process: str) -> None:
+        """Add a sample of a process."""
+        self._line("sample", process=process, pid=7, memory_mib=90, open_files=40)
 
     def _publish(
         self, output: str, shard: int, number: int, ce_id: str, command: str, root: int, value: Json, ce_type: str = "v"
@@ -193,7 +200,6 @@ def clean_run() -> Run:
             "submissions": [{"student_id": s, "score": 7, "grade": "7"} for s in STUDENTS],
         },
     )  # fmt: skip
-    for _ in range(3):
-        observed.sample()
+    observed.run_process("handler-1", 20)
     observed.run.texts["handler-1.log"] = ["processed a batch"]
     return observed.run

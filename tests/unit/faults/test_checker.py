@@ -227,6 +227,28 @@ def fence_again_and_again(run: Run) -> None:
     run.history.extend(lines)
 
 
+def sample_nothing(run: Run) -> None:
+    run.history = [line for line in run.history if line["kind"] != "sample"]
+
+
+def sample_until_half_of_the_run(run: Run) -> None:
+    samples = list(run.lines("sample"))
+    run.history = [line for line in run.history if line not in samples[9:]]
+
+
+def start_another_that_is_never_sampled(run: Run) -> None:
+    run.history += [
+        {"kind": "started", "at": 99, "process": "relay-2"},
+        {"kind": "ended", "at": 199, "process": "relay-2"},
+    ]
+
+
+def answer_no_question_for_fencings(run: Run) -> None:
+    start_another_that_is_never_sampled(run)
+    sample = {"kind": "sample", "process": "relay-2", "pid": 9, "memory_mib": 90}
+    run.history += [{**sample, "at": 99 + second} for second in range(100)]
+
+
 def log_a_comment(run: Run) -> None:
     run.texts["handler-1.log"].append(f"cannot store {SECRET}")
 
@@ -252,6 +274,10 @@ MORE = {
     log_a_comment: "I15",
     use_too_much_memory: "I16",
     fence_again_and_again: "I16",
+    sample_nothing: "I16",
+    sample_until_half_of_the_run: "I16",
+    start_another_that_is_never_sampled: "I16",
+    answer_no_question_for_fencings: "I16",
     fire_twice: "I17",
     post_grades_twice: "I17",
 }

@@ -1,7 +1,7 @@
 """What clients and operators see: I13 read your verdict, I14 separate tenants, I15 secrecy, I16 bounded resources."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from tests.system.faults.checker.observations import Json, Run, Violation
@@ -9,6 +9,10 @@ from tests.system.faults.checker.observations import Json, Run, Violation
 TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
 ROOT_ACCOUNT = re.compile(r"/root_accounts/([0-9]+)/")
 MINUTE_SECONDS = 60
+SAMPLED_SHARE = 0.5
+"""Of the samples that are due: a busy machine takes fewer."""
+SHORT_SECONDS = 10
+"""A process that ran for less time in the whole run may end before its first sample."""
 
 
 def check_read_your_verdict(run: Run) -> Iterator[Violation]:
@@ -54,7 +58,11 @@ def check_secrecy(run: Run) -> Iterator[Violation]:
 
 
 def check_bounded(run: Run) -> Iterator[Violation]:
-    """I16: memory, open files, log lines and fencings of each process stay under the limits, during faults too."""
+    """I16: memory, open files, log lines and fencings of each process stay under the limits, during faults too.
+
+    A process that was hardly sampled while it ran says nothing about its limits.
+    """
+    yield from _find_unsampled(run)
     by_process: dict[tuple[str, int], list[Json]] = defaultdict(list)
     for line in run.lines("sample"):
         by_process[line["process"], line["pid"]].append(line)
@@ -78,3 +86,29 @@ def _largest_increase(samples: list[Json], name: str) -> float:
             first += 1
         largest = max(largest, sample[name] - samples[first][name])
     return largest
+
+
+def _find_unsampled(run: Run) -> Iterator[Violation]:
+    counts = Counter(line["process"] for line in run.lines("sample") if "memory_mib" in line)
+    fencings = {line["process"] for line in run.lines("sample") if "fenced" in line}
+    for watched in run.lines("watched"):
+        for process, seconds in _seconds_running(run.history, watched["at"]).items():
+            due = seconds / watched["sample_seconds"]
+            if seconds >= SHORT_SECONDS and counts[process] < SAMPLED_SHARE * due:
+                yield Violation("I16", f"{counts[process]} samples, {due:.0f} were due", process)
+            if seconds >= MINUTE_SECONDS and process.startswith("relay") and process not in fencings:
+                yield Violation("I16", f"no sample of its fencings in {seconds:.0f} s", process)
+
+
+def _seconds_running(history: list[Json], from_at: float) -> dict[str, float]:
+    """Return how long each process ran after a time."""
+    seconds: dict[str, float] = defaultdict(float)
+    started: dict[str, float] = {}
+    for line in history:
+        if line["kind"] in ("started", "ended", "exit") and line["process"] in started:
+            seconds[line["process"]] += max(line["at"] - max(started.pop(line["process"]), from_at), 0)
+        if line["kind"] == "started":
+            started[line["process"]] = line["at"]
+    for process, at in started.items():
+        seconds[process] += history[-1]["at"] - max(at, from_at)
+    return seconds

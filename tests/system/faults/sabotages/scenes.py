@@ -125,7 +125,7 @@ def take_over_from_a_late_relay(scene: Scene) -> None:
 
 def publish_for_a_while(scene: Scene) -> None:
     """Give both relays something to publish repeatedly."""
-    sampler = Sampler(scene.installation, metrics_every=1)
+    sampler = Sampler(scene.installation, metrics_seconds=1)
     ends_at = time.monotonic() + PUBLISHING_SECONDS
     while time.monotonic() < ends_at:
         scene.load.probe()

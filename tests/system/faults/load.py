@@ -16,11 +16,12 @@ from confluent_kafka import KafkaError, Message, Producer
 from services.kafka.client_options import librdkafka_options
 from services.kafka.partitioning import ALL_SHARDS, get_course_shard
 from services.kafka.topics import full_topic_name
-from tests.system.faults.course_load import ISSUED_AT, CourseLoad, Json
+from tests.system.faults.course_load import ISSUED_AT, SECRET, CourseLoad, Json
 from tests.system.faults.installation import Installation, wait_until
 
 COURSES = 10
 REPEATED, UNREADABLE = 0.05, 0.01
+UNREADABLE_VALUE = f'{{"command_id": "{SECRET}'.encode()
 PROBE_SECONDS_MAX = 180
 
 
@@ -42,6 +43,8 @@ class Load:
             for n in range(COURSES)
         ]
         self._topic = full_topic_name(installation.prefix, "commands")
+        # Nothing verifies it here: it is what no log, metric or dead letter may have.
+        self._headers: dict[str, str | bytes | None] = {"authorization": f"Bearer {installation.issuer.token()}"}
         self._ended, self._running = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self.producer = self._create_producer()
@@ -103,7 +106,7 @@ class Load:
         self.sent += 1
         key = None if keyless else command["course_id"].encode()
         self.producer.produce(
-            self._topic, value or json.dumps(command).encode(), key=key,
+            self._topic, value or json.dumps(command).encode(), key=key, headers=self._headers,
             on_delivery=lambda error, message: self._acknowledge(command_id, error, message),
         )  # fmt: skip
         self.producer.poll(0)
@@ -126,7 +129,7 @@ class Load:
             number = self.chance.randrange(len(generators))
             luck = self.chance.random()
             if luck < UNREADABLE:
-                self.send({"course_id": str(self.courses[number].course)}, b'{"command_id": "unreadable')
+                self.send({"course_id": str(self.courses[number].course)}, UNREADABLE_VALUE)
             elif luck < UNREADABLE + REPEATED and sent:
                 self.send(self.chance.choice(sent))
             elif (command := next(generators[number])) is not None:

@@ -12,6 +12,7 @@ from tests.system.faults.checker.observations import LogSchedule, Run, Snapshot,
 from tests.unit.faults.observed_run import SECRET, clean_run
 
 Plant = Callable[[Run], None]
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIyMSJ9.c2lnbmF0dXJl"  # noqa: S105
 
 
 def of_readers(run: Run, topic: str, change: Callable[[list[TopicRecord]], list[TopicRecord]]) -> None:
@@ -94,7 +95,7 @@ def cross_the_tenants(run: Run) -> None:
 
 
 def log_a_token(run: Run) -> None:
-    run.texts["relay-1.log"] = ["request with Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIyMSJ9.c2lnbmF0dXJl"]
+    run.texts["relay-1.log"] = [f"request with Bearer {TOKEN}"]
 
 
 def the_schedule(run: Run) -> LogSchedule:
@@ -253,6 +254,14 @@ def log_a_comment(run: Run) -> None:
     run.texts["handler-1.log"].append(f"cannot store {SECRET}")
 
 
+def keep_the_token_of_a_dead_letter(run: Run) -> None:
+    of_readers(run, "dead-letters", lambda records: [with_headers(records[0], authorization=f"Bearer {TOKEN}")])
+
+
+def quote_a_comment_in_a_header(run: Run) -> None:
+    of_readers(run, "dead-letters", lambda records: [with_headers(records[0], error=f"expected a number: {SECRET}")])
+
+
 def answer_a_lost_verdict(run: Run) -> None:
     run.history.append({"kind": "http", "at": 99, "command_id": "unknown", "status": 200})
 
@@ -272,6 +281,8 @@ MORE = {
     emit_on_redelivery: "I12",
     serve_an_old_version: "I13",
     log_a_comment: "I15",
+    keep_the_token_of_a_dead_letter: "I15",
+    quote_a_comment_in_a_header: "I15",
     use_too_much_memory: "I16",
     fence_again_and_again: "I16",
     sample_nothing: "I16",
@@ -312,6 +323,12 @@ def test_violation_names_invariant_record_command_and_evidence(tmp_path: Path) -
     run.save(tmp_path)
     (violation,) = check(Run.load(tmp_path))
     assert str(violation) == "I1 commands (1, 3, 99) command lost: acknowledged and without an outcome"
+
+
+def test_dead_letter_keeps_its_value_as_it_was_received() -> None:
+    run = clean_run()
+    of_readers(run, "dead-letters", lambda records: [replace(records[0], value=f"{SECRET} {TOKEN}")])
+    assert check(run) == []
 
 
 def replayed(record: TopicRecord, **changes: Any) -> TopicRecord:

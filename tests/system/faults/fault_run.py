@@ -111,6 +111,7 @@ class FaultRun:
             self.outcome.commands += load.sent
         with self.noting_failures():
             self._settle(installation, load)
+        self.outcome.note_exits(installation.history.lines)
         try:
             run = collect(installation, http)
         except FAILURES as error:
@@ -118,8 +119,6 @@ class FaultRun:
             return
         if http is not None and not any(line["status"] == 200 for line in run.lines("http")):
             self.fail("no grade over HTTP was accepted: what gateways promise was not checked")
-        exits = [line for line in run.lines("exit")]
-        self.outcome.exits += [f"{line['process']} ended by itself with code {line['code']}" for line in exits]
         violations = check(run)
         self.outcome.violations += violations
         if not self.outcome.is_clean:

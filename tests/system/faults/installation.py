@@ -170,7 +170,7 @@ class Installation:
 
     @contextlib.contextmanager
     def expecting_exit(self, process: Process) -> Iterator[None]:
-        """Expect a process to end by itself; the supervisor restarts it without a note."""
+        """Let a process end by itself: the supervisor restarts it, and it is no error."""
         self._may_exit.add(process.log.stem)
         try:
             yield

@@ -1,9 +1,11 @@
 """The outcome of a fault run, for its report."""
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.system.faults.checker.observations import Violation
+from tests.system.faults.checker.observations import Json, Violation
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,16 @@ class Outcome:
     unchecked: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    exits: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
         return not self.violations and not self.errors and not self.unchecked
+
+    def note_exits(self, history: Iterable[Json]) -> None:
+        """Add an error for each process that ended by itself, although it was started again."""
+        exits = Counter((line["process"], line["code"]) for line in history if line["kind"] == "exit")
+        for (process, code), times in sorted(exits.items()):
+            self.errors.append(f"{process} ended by itself with code {code}, {times} time{'s' * (times > 1)}")
 
 
 def say(text: str) -> None:

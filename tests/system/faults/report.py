@@ -1,7 +1,7 @@
 """The report of a fault run, in Markdown."""
 
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -40,7 +40,6 @@ def _lines(outcome: Outcome, command: str) -> Iterator[str]:
         ("Errors", outcome.errors),
         ("Not checked", outcome.unchecked),
         ("Skipped", outcome.skipped),
-        ("Processes that ended by themselves, and were started again", _count(outcome.exits)),
     ):
         if lines:
             yield ""
@@ -58,10 +57,6 @@ def _verdict(outcome: Outcome) -> str:
     if outcome.unchecked:
         return ", ".join([f"Not checked: {len(outcome.unchecked)} of the installations", *found])
     return ", ".join(found if outcome.violations else ["No violation", *found])
-
-
-def _count(lines: Sequence[str]) -> list[str]:
-    return [f"{line}, {count} times" for line, count in sorted(Counter(lines).items())]
 
 
 def _recovery_row(name: str, recoveries: Sequence[Recovery]) -> str:

@@ -143,12 +143,20 @@ def test_page_that_cannot_take_the_report_is_refused_before_the_run(
         assert f"{path} is no page with the lines" in capsys.readouterr().err
 
 
+def test_process_that_ends_by_itself_is_an_error_of_the_run() -> None:
+    outcome = Outcome(5)
+    outcome.note_exits([{"kind": "started", "process": "relay-1"}, {"kind": "ended", "process": "relay-1"}])
+    assert outcome.is_clean
+    outcome.note_exits([{"kind": "exit", "process": "relay-1", "code": 1}] * 2)
+    assert not outcome.is_clean
+    assert "- relay-1 ended by itself with code 1, 2 times" in format_report(outcome, "deploy/faults")
+
+
 def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
     outcome = Outcome(5, seconds=600, commands=12_000, requests=90, faults={"handler killed": 3})
     outcome.recoveries = [Recovery("kill_postgres", seconds, 2.0) for seconds in (4.0, 3.0, 9.0)]
     outcome.violations = [Violation("I1", "acknowledged and without an outcome", "commands 3 @ 7", "a")]
     outcome.notes = ["six_hundred_commands: 600 commands, 600 verdicts"]
-    outcome.exits = ["relay-1 ended by itself with code 1"] * 2
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nformer\n{END}\nafter\n")
     replace_report(page, format_report(outcome, "deploy/faults --seed 5"))
@@ -158,6 +166,5 @@ def test_report_replaces_the_one_on_the_page(tmp_path: Path) -> None:
     assert "| handler killed | 3 |" in text
     assert "| kill_postgres | 3 | ≤ 5 | 4.0 | 9.0 | 9.0 | 2.0 | 2.0 |" in text
     assert "- I1 commands 3 @ 7 command a: acknowledged and without an outcome" in text
-    assert "- relay-1 ended by itself with code 1, 2 times" in text
     assert "Drills:\n\n- six_hundred_commands: 600 commands, 600 verdicts" in text
     assert (text.startswith("before\n"), text.endswith("after\n"), "former" in text) == (True, True, False)

@@ -154,9 +154,9 @@ class FaultRun:
         """Return how many commands were sent over Kafka, plus requests answered over HTTP."""
         return self.load.sent + self.http.answered
 
-    def recovered(self, server_seconds: float | None = None) -> None:
-        """Measure and note the time from the end of the fault until each shard decides and publishes."""
-        seconds = self.load.probe()
+    def recovered(self, server_seconds: float | None = None, probe: Callable[[], float] | None = None) -> None:
+        """Measure and note the time from the end of the fault until each shard, or else the probe, gives a verdict."""
+        seconds = (probe or self.load.probe)()
         self.installation.history.add("recovery", cell=self.cell, seconds=seconds, server_seconds=server_seconds)
         self.outcome.recoveries.append(Recovery(self.cell, seconds, server_seconds))
 

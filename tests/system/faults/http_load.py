@@ -13,9 +13,9 @@ import httpx
 from tests.fixtures.process_runner import Process
 from tests.system.faults.course_load import AUDITOR, FIRST_STUDENT, SECOND_TA, STUDENTS, CourseLoad, Json
 from tests.system.faults.installation import Installation
-from tests.system.faults.load import Load
+from tests.system.faults.load import PROBE_SECONDS_MAX, Load
 
-PAUSE_SECONDS = 0.4
+PAUSE_SECONDS, PROBE_PAUSE_SECONDS = 0.4, 0.05
 TIMEOUT_SECONDS = 20
 TOKEN_SECONDS = 80_000
 HTTP_ASSIGNMENT = 20_000
@@ -32,6 +32,7 @@ class HttpLoad:
         self._ended, self._running, self._busy = threading.Event(), threading.Event(), threading.Lock()
         self._tokens: dict[tuple[int, int], str] = {}
         self._awaited: set[str] = set()
+        self._numbers = itertools.count(1)
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self) -> None:
@@ -63,32 +64,46 @@ class HttpLoad:
             if self._ended.wait(PAUSE_SECONDS):
                 return
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
-            for number in itertools.count(1):
-                if self._ended.wait(PAUSE_SECONDS):
-                    return
+            while not self._ended.wait(PAUSE_SECONDS):
                 self._running.wait()
                 with self._busy:
                     course = self._chance.choice(self.load.courses)
-                    self._grade(client, course, number)
+                    self._grade(client, course, self._gateways())
                     self.read_state(client, course, self._chance.choice(course.assignments))
 
     def _gateways(self) -> Iterator[Process]:
         gateways = self.installation.of("gateway")
         return itertools.cycle(self._chance.sample(gateways, len(gateways)))
 
-    def _grade(self, client: httpx.Client, course: CourseLoad, number: int) -> None:
+    def probe(self, gateway: Process) -> float:
+        """Grade through one gateway until it answers; return the seconds that it took. Raises TimeoutError."""
+        started_at = time.monotonic()
+
+        def until_late() -> Iterator[Process]:
+            while time.monotonic() < started_at + PROBE_SECONDS_MAX:
+                yield gateway
+            raise TimeoutError(f"not within {PROBE_SECONDS_MAX} s: an answer of {gateway.log.stem}")
+
+        with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
+            self._grade(client, self.load.courses[0], until_late(), PROBE_PAUSE_SECONDS)
+        return time.monotonic() - started_at
+
+    def _grade(
+        self, client: httpx.Client, course: CourseLoad, gateways: Iterator[Process], pause: float = PAUSE_SECONDS
+    ) -> None:
+        number = next(self._numbers)
         student = course.base + self._chance.randrange(FIRST_STUDENT, FIRST_STUDENT + STUDENTS)
         path = f"/api/v1/courses/{course.course}/assignments/{course.base + HTTP_ASSIGNMENT}/submissions/{student}"
         form = {"submission[posted_grade]": str(self._chance.randrange(21)), "submission[provisional]": "true"}
         headers = {"idempotency-key": f"grade {number}"}
-        for gateway in self._gateways():
+        for gateway in gateways:
             status, body = self._request(client, gateway, "PUT", path, course, SECOND_TA, headers=headers, data=form)
             self.installation.history.add("http_attempt", number=number, status=status, gateway=gateway.log.stem)
             if status not in (0, 202, 502, 503):
                 self.answered += 1
                 self.installation.history.add("http", number=number, status=status, body=body[:300])
                 return
-            if self._ended.wait(PAUSE_SECONDS):
+            if self._ended.wait(pause):
                 return
 
     def read_state(self, client: httpx.Client, course: CourseLoad, assignment: int) -> Json | None:

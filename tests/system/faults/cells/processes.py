@@ -2,6 +2,7 @@
 
 import signal
 import time
+from functools import partial
 
 from schemas.topics import count_lanes
 from services.runtime.failpoints import BOUNDARIES
@@ -22,7 +23,15 @@ def kill_and_start(run: FaultRun, *processes: Process) -> None:
     run.hold(0, 0.5)
     for process in processes:
         process.start()
-    run.recovered()
+    measure_recovery(run, *processes)
+
+
+def measure_recovery(run: FaultRun, *processes: Process) -> None:
+    """Measure how long one gateway, or any other processes, take to give verdicts again."""
+    if [process.name for process in processes] == ["gateway"]:
+        run.recovered(probe=partial(run.http.probe, *processes))
+    else:
+        run.recovered()
 
 
 def stop_and_start(run: FaultRun, process: Process) -> None:
@@ -31,7 +40,7 @@ def stop_and_start(run: FaultRun, process: Process) -> None:
     if code != 0:
         run.fail(f"{process.log.stem} ended with code {code} after SIGTERM")
     process.start()
-    run.recovered()
+    measure_recovery(run, process)
 
 
 @cell(weight=12)

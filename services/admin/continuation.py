@@ -96,6 +96,12 @@ def continue_after_common_history(
     return tuple(published for published, _ in continuations), tuple(end for _, end in continuations)
 
 
+def count_replays(progress: RelayProgress, output: str) -> int:
+    """Return how many records of an output will be sent as replays."""
+    sequences = progress.sequences[output]
+    return sum(max(progress.replay_end(output, shard) - sequences[shard], 0) for shard in progress.shards)
+
+
 def _is_emptied(end: End, highest: int) -> bool:
     """Return whether a shard had records, of which retention left none."""
     return highest == 0 and not end.never_truncated

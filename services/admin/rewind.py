@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from schemas.topics import OUTPUT_TOPICS
+from services.admin.continuation import count_replays
 from services.admin.rewinder import RewindResult, rewind, rewind_to_log
 from services.config.cli import ReplaySettings
 from services.kafka.topics import TopicConfigError
@@ -72,6 +73,6 @@ def rewind_command(
         return
     for output in rewound_outputs:
         done_count = sum(result.progress.sequences[output])
-        replay_count = sum(result.progress.replays.get(output, result.progress.sequences[output])) - done_count
-        typer.echo(f"{output}: the relay continues after {done_count} records and replays {max(replay_count, 0)}")
+        replay_count = count_replays(result.progress, output)
+        typer.echo(f"{output}: the relay continues after {done_count} records and replays {replay_count}")
     typer.echo("start the relays; when they have caught up, run moderated-grading verify")

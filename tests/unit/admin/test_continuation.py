@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 
 from schemas.topics import OUTPUT_TOPICS
-from services.admin.continuation import continue_after_common_history, continue_after_topic, find_replay_ends
+from services.admin.continuation import (
+    continue_after_common_history,
+    continue_after_topic,
+    count_replays,
+    find_replay_ends,
+)
 from services.eventlog.record_ids import ARCHIVED
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.common_history import CommonHistory, LostRecord
@@ -214,3 +219,8 @@ def test_relay_starts_after_a_rewind_to_the_log_whatever_a_topic_holds(
     sequences, replay_ends = continue_after_common_history(OUTPUT, previous, histories, [end], [log_id], (100,))
 
     assert find_mismatches(progress(*sequences, replay_ends=replay_ends), {OUTPUT: [end]}) == []
+
+
+def test_shards_without_a_replay_do_not_lessen_the_number_of_replays() -> None:
+    assert count_replays(progress(1000, 300, replay_ends=(0, 1000)), OUTPUT) == 700
+    assert count_replays(progress(1000, 300), OUTPUT) == 0

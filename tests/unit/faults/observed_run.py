@@ -53,7 +53,8 @@ class ObservedRun:
         """
         run, assignment = self.run, assignment or root_account * 1000
         offset = self._next("offset", shard)
-        text = name if schedule_id is None else json.dumps({"command_id": name, "data": {"schedule_id": schedule_id}})
+        data = {} if schedule_id is None else {"schedule_id": schedule_id}
+        text = json.dumps({"command_id": name, "data": data})
         run.commands.append(TopicRecord("commands", shard, offset - 1, "1", text, {}))
         self._line("sent", command_id=name)
         self._line("acknowledged", command_id=name, partition=shard, offset=offset - 1)
@@ -95,6 +96,7 @@ class ObservedRun:
     def dead_letter(self, shard: int) -> None:
         """Add an unreadable record."""
         offset = self._next("offset", shard) - 1
+        self.run.commands.append(TopicRecord("commands", shard, offset, "1", "{", {}))
         self._line("acknowledged", command_id="", partition=shard, offset=offset)
         self.run.dead_letters.append(LogDeadLetter(shard, self._next("letter", shard), 1, shard, offset, "unreadable"))
         headers = {"original_partition": str(shard), "original_offset": str(offset)}

@@ -180,6 +180,30 @@ def acknowledge_without_outcome(run: Run) -> None:
     run.history.append({"kind": "acknowledged", "at": 99, "command_id": "lost", "partition": 3, "offset": 99})
 
 
+def the_acknowledgement(run: Run, command_id: str) -> dict[str, Any]:
+    return next(line for line in run.lines("acknowledged") if line["command_id"] == command_id)
+
+
+def take_the_place_of_a_command(run: Run) -> None:
+    """Kafka loses an acknowledged record, and another one gets its offset."""
+    the_acknowledgement(run, "grade 31")["command_id"] = "lost"
+
+
+def bury_a_command(run: Run) -> None:
+    """What PostgreSQL could not do for a moment is taken for the record's fault."""
+    the_acknowledgement(run, "")["command_id"] = "valid"
+
+
+def bury_an_unacknowledged_command(run: Run) -> None:
+    letter = the_acknowledgement(run, "")
+    run.history.remove(letter)
+    place = (letter["partition"], letter["offset"])
+    run.commands = [
+        replace(record, value='{"command_id": "valid"}') if (record.partition, record.offset) == place else record
+        for record in run.commands
+    ]
+
+
 def publish_a_grade_again(run: Run) -> None:
     (last,) = (event for event in run.events if event.student == 33 and event.type == "grade_published")
     run.events[run.events.index(last)] = replace(last, student=32)
@@ -273,6 +297,9 @@ MORE = {
     keep_events_of_a_refusal: "I3",
     decide_in_another_order: "I5",
     acknowledge_without_outcome: "I1",
+    take_the_place_of_a_command: "I1",
+    bury_a_command: "I1",
+    bury_an_unacknowledged_command: "I1",
     answer_a_lost_verdict: "I1",
     publish_a_grade_again: "I4",
     take_one_snapshot: "I8",

@@ -3,36 +3,55 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.system.faults.checker.observations import LogVerdict, Run, Violation
+from tests.system.faults.checker.observations import LogVerdict, Place, Run, Violation, read_command
 
 NOT_SETTLING = ("command_id_reused", "unauthenticated")
 """Reasons of refusals after which a command id is still open, or was settled by another content."""
 
 
 def check_no_command_lost(run: Run) -> Iterator[Violation]:
-    """I1: each acknowledged record has a verdict or a dead letter; answers that clients received are in the log."""
-    outcomes = {row.place for row in run.outcomes()}
+    """I1: each acknowledged record has its own verdict, or a dead letter; answers that clients received are in the log.
+
+    Only a record that nobody can read may become a dead letter: its line in the history has no command id.
+    """
+    verdicts = {row.place: row for row in run.verdicts}
+    dead_letters = {row.place for row in run.dead_letters}
     known = {row.command_id: row for row in run.verdicts}
-    for line in run.lines("acknowledged"):
-        place = (line.get("source", 1), line["partition"], line["offset"])
-        # A broker acknowledges a retry of what it already has without the offset; unreadable records have no id.
-        is_decided = line["command_id"] in known or not line["command_id"]
-        if place not in outcomes and not (line["offset"] is None and is_decided):
-            yield Violation("I1", "acknowledged and without an outcome", f"commands {place}", line["command_id"])
-    acknowledged = {(line.get("source", 1), line["partition"], line["offset"]) for line in run.lines("acknowledged")}
+    sent: dict[Place, tuple[str, str]] = {}
     for record in run.commands:
         place = (record.source, record.partition, record.offset)
-        if place not in outcomes and place not in acknowledged:
-            yield Violation("I1", "on the topic and without an outcome", str(record))
+        sent[place] = (read_command(record).get("command_id", ""), "on the topic")
+    for line in run.lines("acknowledged"):
+        place = (line.get("source", 1), line["partition"], line["offset"])
+        if line["offset"] is not None:
+            sent[place] = (line["command_id"], "acknowledged")
+        # A broker acknowledges a retry of what it already has without the offset; unreadable records have no id.
+        elif line["command_id"] and line["command_id"] not in known:
+            yield Violation("I1", "acknowledged and without an outcome", f"commands {place}", line["command_id"])
+    for place, (command_id, how) in sent.items():
+        wrong = _describe_wrong_outcome(command_id, verdicts.get(place), is_dead_letter=place in dead_letters)
+        if wrong is not None:
+            yield Violation("I1", f"{how} and {wrong}", f"commands {place}", command_id)
     for line in run.lines("http"):
-        command_id = line.get("command_id")
-        if line["status"] == 503 and line.get("sent") is False and command_id in known:
-            yield Violation("I1", "answered 503 (nothing was changed), and decided", command_id=command_id)
-        if line["status"] == 200 and command_id is not None and command_id not in known:
-            yield Violation("I1", "a verdict was answered that the log does not have", command_id=command_id)
+        answered_id = line.get("command_id")
+        if line["status"] == 503 and line.get("sent") is False and answered_id in known:
+            yield Violation("I1", "answered 503 (nothing was changed), and decided", command_id=answered_id)
+        if line["status"] == 200 and answered_id is not None and answered_id not in known:
+            yield Violation("I1", "a verdict was answered that the log does not have", command_id=answered_id)
     for line in run.lines("verdict_seen"):
         if line["command_id"] not in known:
             yield Violation("I1", "a verdict was published that the log does not have", command_id=line["command_id"])
+
+
+def _describe_wrong_outcome(command_id: str, verdict: LogVerdict | None, *, is_dead_letter: bool) -> str | None:
+    """Describe what is wrong with the outcome of a command, or ("") of an unreadable record; None if nothing is."""
+    if verdict is None and not is_dead_letter:
+        return "without an outcome"
+    if verdict is not None and verdict.command_id != command_id:
+        return f"its place has the verdict of {verdict.command_id}"
+    if command_id and verdict is None:
+        return "a dead letter, though it is a command"
+    return None
 
 
 def check_one_outcome(run: Run) -> Iterator[Violation]:

@@ -57,6 +57,14 @@ class TopicRecord:
         return f"{self.topic} {self.partition} @ {self.offset}"
 
 
+def read_command(record: TopicRecord) -> Json:
+    """Return the command of a record; an empty one if it is unreadable."""
+    try:
+        return dict(json.loads(record.value))
+    except (TypeError, ValueError):
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
 class LogEvent:
     """A row of ``event``. ``transaction``: PostgreSQL's id of the transaction that inserted it."""

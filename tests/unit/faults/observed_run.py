@@ -23,6 +23,7 @@ Json = dict[str, Any]
 STUDENTS = (31, 32, 33)
 CANARIES = {"1": ["canary-of-1"], "2": ["canary-of-2"]}
 SECRET = "comment-that-no-log-has"
+GRADE, PUBLISH = "record_provisional_grade", "publish_provisional_grades"
 START = datetime(2026, 1, 31, tzinfo=UTC)
 
 
@@ -41,19 +42,19 @@ class ObservedRun:
         root_account: int,
         shard: int,
         events: list[tuple[str, Json]] = [],  # noqa: B006
+        type_: str = "configure_assignment",
         *,
         reason: str | None = None,
         duplicate: bool = False,
         assignment: int | None = None,
-        schedule_id: str | None = None,
+        data: Json = {},  # noqa: B006
     ) -> None:
         """Add a command that is sent, acknowledged, decided and published; ``events``: type and payload of each.
 
-        ``schedule_id``: a publication names it. Decisions are some seconds apart.
+        Decisions are some seconds apart.
         """
         run, assignment = self.run, assignment or root_account * 1000
         offset = self._next("offset", shard)
-        data = {} if schedule_id is None else {"schedule_id": schedule_id}
         text = json.dumps({"command_id": name, "data": data})
         run.commands.append(TopicRecord("commands", shard, offset - 1, "1", text, {}))
         self._line("sent", command_id=name)
@@ -82,6 +83,7 @@ class ObservedRun:
         version = self._numbers["version", stream]
         body = {
             "command_id": name, "status": "rejected" if reason else "accepted", "reason": reason, "course_id": shard,
+            "type": type_, "assignment_id": str(assignment),
             "events": self._events_of(name) if duplicate else len(events), "duplicate": duplicate,
             "decided_at": (START + timedelta(seconds=self._clock)).isoformat(), "text": CANARIES[str(root_account)][0],
         }  # fmt: skip
@@ -105,7 +107,8 @@ class ObservedRun:
 
     def schedule(self, name: str, root_account: int, shard: int, assignment: int, publication: str | None) -> None:
         """Add a schedule for a second later; the next event of its stream is to be the publication, if any."""
-        self.command(name, root_account, shard, [("publication_scheduled", {})], assignment=assignment)
+        scheduled: list[tuple[str, Json]] = [("publication_scheduled", {})]
+        self.command(name, root_account, shard, scheduled, "schedule_publication", assignment=assignment)
         publish_at = (START + timedelta(seconds=self._clock + 1)).timestamp()
         publication_id, ended_as = f"fires {name}", None if publication is None else "grades_posted"
         self.run.schedules.append(LogSchedule(assignment, name, publish_at, publication_id, publication, ended_as))
@@ -173,22 +176,34 @@ def clean_run() -> Run:
     observed.command("course", 1, 3, [("assignment_created", {"name": "canary-of-1"})])
     for number, student in enumerate(STUDENTS, 1):
         grade = {"id": str(number), "student_id": student, "scorer_id": "21", "score": 7, "grade": "7"}
-        observed.command(f"grade {student}", 1, 3, [("provisional_grade_created", grade)])
-    observed.command("grade 31", 1, 3, duplicate=True)
-    observed.command("early", 1, 3, reason="selection_required")
+        observed.command(f"grade {student}", 1, 3, [("provisional_grade_created", grade)], GRADE)
+    observed.command("grade 31", 1, 3, [], GRADE, duplicate=True)
+    observed.command("early", 1, 3, [], "post_grades", reason="not_published")
     observed.dead_letter(3)
     observed.snapshot("middle")
     published = [
         ("grade_published", {"student_id": student, "score": [None, 7], "grade": [None, "7"]}) for student in STUDENTS
     ]
-    observed.command("publish", 1, 3, [*published, ("grades_posted", {"grades_published_at": [None, "now"]})])
+    posted = ("grades_posted", {"grades_published_at": [None, "now"]})
+    observed.command("publish", 1, 3, [*published, posted], PUBLISH)
+    observed.command("post", 1, 3, [], "post_grades")
     observed.schedule("schedule", 1, 3, 1500, "fires schedule")
-    posted = [("grades_posted", {"grades_published_at": [None, "later"]})]
-    observed.command("fires schedule", 1, 3, posted, assignment=1500, schedule_id="schedule")
+    posted = ("grades_posted", {"grades_published_at": [None, "later"]})
+    observed.command("fires schedule", 1, 3, [posted], PUBLISH, assignment=1500, data={"schedule_id": "schedule"})
     observed.schedule("refused schedule", 1, 3, 1600, None)
+    twice = [("provisional_grade_created", {"id": str(n), "student_id": 31, "scorer_id": str(n)}) for n in (21, 22)]
     observed.command(
-        "fires refused schedule", 1, 3, reason="unauthorized", assignment=1600, schedule_id="refused schedule"
+        "grade twice", 1, 3, [(name, {**p, "score": 7, "grade": "7"}) for name, p in twice], GRADE, assignment=1600
     )
+    observed.command(
+        "fires refused schedule", 1, 3, [], PUBLISH,
+        reason="selection_required", assignment=1600, data={"schedule_id": "refused schedule"},
+    )  # fmt: skip
+    late = {"publish_at": START.isoformat()}
+    observed.command("late", 1, 3, [], "schedule_publication", reason="invalid_schedule", assignment=1700, data=late)
+    cancel = "cancel_scheduled_publication"
+    observed.command("cancel", 1, 3, [], cancel, reason="not_scheduled", assignment=1700)
+    observed.command("cancel late", 1, 3, [], cancel, reason="already_published")
     observed.command("other tenant", 2, 4, [("assignment_created", {"name": "canary-of-2"})])
     observed.snapshot("end")
     grades = [

@@ -127,7 +127,39 @@ def fire_without_publishing(run: Run) -> None:
     change_the_schedule(run, ended_by=None, ended_as=None)
 
 
+def change_the_verdict(run: Run, command_id: str, **changes: Any) -> None:
+    row = next(row for row in run.verdicts if row.command_id == command_id)
+    run.verdicts[run.verdicts.index(row)] = replace(row, body={**row.body, **changes})
+
+
+def refuse_a_valid_command(run: Run) -> None:
+    change_the_verdict(run, "post", status="rejected", reason="not_found")
+
+
+def refuse_after_an_unseen_publication(run: Run) -> None:
+    change_the_verdict(run, "post", status="rejected", reason="not_published")
+
+
+def accept_before_the_publication(run: Run) -> None:
+    change_the_verdict(run, "early", status="accepted", reason=None)
+
+
+def miss_a_selection(run: Run) -> None:
+    created = next(event for event in run.events if event.command_id == "grade twice")
+    run.events[run.events.index(created)] = replace(created, type="provisional_grade_selected")
+
+
+def refuse_a_schedule_before_its_time(run: Run) -> None:
+    late = next(record for record in run.commands if "publish_at" in record.value)
+    run.commands[run.commands.index(late)] = replace(late, value=late.value.replace("2026", "2027"))
+
+
 PLANTED = {
+    refuse_a_valid_command: {"I11"},
+    refuse_after_an_unseen_publication: {"I11"},
+    accept_before_the_publication: {"I11"},
+    miss_a_selection: {"I11"},
+    refuse_a_schedule_before_its_time: {"I11"},
     drop_a_record: {"I1", "I6"},
     repeat_a_record: {"I4"},
     swap_two_records: {"I5"},
@@ -228,11 +260,6 @@ def take_no_snapshot_for_five_minutes(run: Run) -> None:
     run.history.append({"kind": "recovery", "at": run.history[0]["at"] + 300})
 
 
-def decide_otherwise(run: Run) -> None:
-    changed = {**run.verdicts[2].body, "status": "rejected", "reason": "not_found", "events": 0}
-    run.decided_again["batches of one"] = [*run.verdicts[:2], replace(run.verdicts[2], body=changed), *run.verdicts[3:]]
-
-
 def emit_on_redelivery(run: Run) -> None:
     ends = {"verdicts": 7}
     line = {"kind": "redelivered", "at": 99, "before": "end", "after": "end", "ends_before": ends}
@@ -304,7 +331,6 @@ MORE = {
     publish_a_grade_again: "I4",
     take_one_snapshot: "I8",
     take_no_snapshot_for_five_minutes: "I8",
-    decide_otherwise: "I11",
     emit_on_redelivery: "I12",
     serve_an_old_version: "I13",
     log_a_comment: "I15",

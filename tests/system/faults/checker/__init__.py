@@ -5,7 +5,14 @@ The invariants are those of ``deploy/docs/faults.md``. Nothing here needs a serv
 
 from collections.abc import Callable, Iterator, Mapping
 
-from tests.system.faults.checker import client_checks, command_checks, log_checks, schedule_checks, topic_checks
+from tests.system.faults.checker import (
+    client_checks,
+    command_checks,
+    decision_checks,
+    log_checks,
+    schedule_checks,
+    topic_checks,
+)
 from tests.system.faults.checker.observations import Run, Violation
 
 CHECKS: Mapping[str, Callable[[Run], Iterator[Violation]]] = {
@@ -19,7 +26,7 @@ CHECKS: Mapping[str, Callable[[Run], Iterator[Violation]]] = {
     "I7": topic_checks.check_committed_only,
     "I8": log_checks.check_log_grows,
     "I10": log_checks.check_served_states,
-    "I11": command_checks.check_decided_alike,
+    "I11": decision_checks.check_decided_by_the_log,
     "I12": command_checks.check_redelivery_is_silent,
     "I13": client_checks.check_read_your_verdict,
     "I14": client_checks.check_tenants,

@@ -1,4 +1,4 @@
-"""I1 no command is lost, I2 one outcome, I3 verdict and events agree, I5 decided in the order of offsets, I11, I12."""
+"""I1 no command is lost, I2 one outcome, I3 verdict and events agree, I5 decided in the order of offsets, I12."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -102,31 +102,6 @@ def check_decided_in_order(run: Run) -> Iterator[Violation]:
             evidence = f"offset {row.offset} was decided after {last[feed]}"
             yield Violation("I5", evidence, f"verdict {row.shard}/{row.number}", row.command_id)
         last[feed] = max(row.offset, last.get(feed, -1))
-
-
-def check_decided_alike(run: Run) -> Iterator[Violation]:
-    """I11: other handlers, batches and partitions decide the same commands of a course in the same way."""
-    expected = _decisions_by_course(run.verdicts)
-    for name, verdicts in run.decided_again.items():
-        found = _decisions_by_course(verdicts)
-        for course, decisions in expected.items():
-            for ours, theirs in zip(decisions, found.get(course, []), strict=False):
-                if ours != theirs:
-                    yield Violation("I11", f"{name} decided {theirs[1:]}, not {ours[1:]}", command_id=ours[0])
-                    break
-            else:
-                if len(decisions) != len(found.get(course, [])):
-                    count = len(found.get(course, []))
-                    yield Violation("I11", f"{name} has {count} verdicts of course {course}, not {len(decisions)}")
-
-
-def _decisions_by_course(verdicts: list[LogVerdict]) -> dict[str, list[tuple[str, str, str, int, bool]]]:
-    by_course = defaultdict(list)
-    for row in sorted(verdicts, key=lambda row: (row.shard, row.number)):
-        body = row.body
-        decision = (row.command_id, body["status"], str(body["reason"]), body["events"], body["duplicate"])
-        by_course[str(body["course_id"])].append(decision)
-    return by_course
 
 
 def check_redelivery_is_silent(run: Run) -> Iterator[Violation]:

@@ -165,9 +165,9 @@ class Run:
     ``history``: lines of clients, each with ``kind`` and ``at`` (seconds, monotonic). ``readers``: what read_committed
     consumers were given, by reader (``during``: while faults were injected, ``after``: at the end), then by topic, in
     the order of arrival. ``uncommitted``: the same topics with aborted records. ``states``: state documents as a
-    gateway served them at the end, by assignment. ``texts``: logs and metrics of processes, by name. ``decided_again``:
-    verdicts of the same commands by other installations, by name. ``tenant_canaries``: texts that only one root account
-    sent. ``secrets``: texts that belong in no log, metric or dead letter.
+    gateway served them at the end, by assignment. ``texts``: logs and metrics of processes, by name.
+    ``tenant_canaries``: texts that only one root account sent. ``secrets``: texts that belong in no log, metric or dead
+    letter.
     """
 
     history: list[Json] = field(default_factory=list)
@@ -181,7 +181,6 @@ class Run:
     snapshots: list[Snapshot] = field(default_factory=list)
     states: dict[str, Json] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
-    decided_again: dict[str, list[LogVerdict]] = field(default_factory=dict)
     tenant_canaries: dict[str, list[str]] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
     limits: Limits = Limits()
@@ -225,7 +224,6 @@ class Run:
             snapshots=[Snapshot(**row) for row in rows("snapshots")],
             states=rows("states")[0],
             texts=rows("texts")[0],
-            decided_again={n: [LogVerdict(**row) for row in v] for n, v in rows("decided_again")[0].items()},
             tenant_canaries=rows("tenant_canaries")[0],
             secrets=rows("secrets"),
             limits=Limits(**rows("limits")[0]),

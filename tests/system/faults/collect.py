@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import json
+import time
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,9 +13,10 @@ from tests.system.faults import log_reader, readers
 from tests.system.faults.checker.observations import Run, TopicRecord
 from tests.system.faults.course_load import SECRET, tenant_canary
 from tests.system.faults.http_load import HttpLoad
-from tests.system.faults.installation import Installation
+from tests.system.faults.installation import Installation, wait_until
 
 STATES_MAX = 60
+STATES_SECONDS_MAX = 30
 
 
 def collect(installation: Installation, http: HttpLoad | None = None) -> Run:
@@ -48,16 +51,22 @@ def read_commands(installation: Installation) -> list[TopicRecord]:
     return [dataclasses.replace(record, source=source) for record in records]
 
 
-def read_states(http: HttpLoad) -> dict[str, dict[str, Any]]:
-    """Return the state documents of all courses' assignments, the newest of each first, by root account and id."""
-    states = {}
+def read_states(http: HttpLoad) -> dict[str, dict[str, Any] | None]:
+    """Return state documents of all courses' newest assignments, by root account and id; None: no gateway served it.
+
+    They are asked again for a while: a gateway may still connect to the server that the last fault has changed.
+    """
+    states: dict[str, dict[str, Any] | None] = {}
     per_course = max(STATES_MAX // len(http.load.courses), 1)
+    deadline = time.monotonic() + STATES_SECONDS_MAX
     with httpx.Client(timeout=30) as client:
         for course in http.load.courses:
             for assignment in course.assignments[-per_course:]:
-                document = http.read_state(client, course, assignment)
-                if document is not None:
-                    states[f"{course.root_account}/{assignment}"] = document
+                read, seconds = partial(http.read_state, client, course, assignment), deadline - time.monotonic()
+                key = f"{course.root_account}/{assignment}"
+                states[key] = None
+                with contextlib.suppress(TimeoutError):
+                    states[key] = wait_until(read, "a gateway serves the state", seconds)
     return states
 
 

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import httpx
 
@@ -19,6 +20,18 @@ PAUSE_SECONDS, PROBE_PAUSE_SECONDS = 0.4, 0.05
 TIMEOUT_SECONDS = 20
 TOKEN_SECONDS = 80_000
 HTTP_ASSIGNMENT = 20_000
+NO_ANSWER, OK, PENDING, UNAVAILABLE = 0, 200, 202, 503
+SENT_AGAIN = (NO_ANSWER, PENDING, UNAVAILABLE)
+"""After these a client sends its request again; all other answers are final."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``request_id``: the gateway's own, which is the correlation id of the command that it sent, if any."""
+
+    status: int
+    body: str
+    request_id: str | None = None
 
 
 class HttpLoad:
@@ -68,7 +81,7 @@ class HttpLoad:
                 self._running.wait()
                 with self._busy:
                     course = self._chance.choice(self.load.courses)
-                    self._grade(client, course, self._gateways())
+                    self._grade(client, course, next(self._numbers), self._gateways())
                     self.read_state(client, course, self._chance.choice(course.assignments))
 
     def _gateways(self) -> Iterator[Process]:
@@ -85,45 +98,55 @@ class HttpLoad:
             raise TimeoutError(f"not within {PROBE_SECONDS_MAX} s: an answer of {gateway.log.stem}")
 
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
-            self._grade(client, self.load.courses[0], until_late(), PROBE_PAUSE_SECONDS)
+            self._grade(client, self.load.courses[0], next(self._numbers), until_late(), PROBE_PAUSE_SECONDS)
         return time.monotonic() - started_at
 
     def _grade(
-        self, client: httpx.Client, course: CourseLoad, gateways: Iterator[Process], pause: float = PAUSE_SECONDS
+        self,
+        client: httpx.Client,
+        course: CourseLoad,
+        number: int,
+        gateways: Iterator[Process],
+        pause: float = PAUSE_SECONDS,
     ) -> None:
-        number = next(self._numbers)
+        """Send a grade until it is answered. Its score is the number of the request, which tells its commands."""
         student = course.base + self._chance.randrange(FIRST_STUDENT, FIRST_STUDENT + STUDENTS)
         path = f"/api/v1/courses/{course.course}/assignments/{course.base + HTTP_ASSIGNMENT}/submissions/{student}"
-        form = {"submission[posted_grade]": str(self._chance.randrange(21)), "submission[provisional]": "true"}
+        form = {"submission[posted_grade]": str(number), "submission[provisional]": "true"}
         headers = {"idempotency-key": f"grade {number}"}
         for gateway in gateways:
-            status, body = self._request(client, gateway, "PUT", path, course, SECOND_TA, headers=headers, data=form)
-            self.installation.history.add("http_attempt", number=number, status=status, gateway=gateway.log.stem)
-            if status not in (0, 202, 502, 503):
-                self.answered += 1
-                self.installation.history.add("http", number=number, status=status, body=body[:300])
+            answer = self._request(client, gateway, "PUT", path, course, SECOND_TA, headers=headers, data=form)
+            status = answer.status
+            command_id = json.loads(answer.body)["command_id"] if status == PENDING else None
+            seen = {"number": number, "status": status, "request_id": answer.request_id, "gateway": gateway.log.stem}
+            self.installation.history.add("http_attempt", **seen, command_id=command_id)
+            if status not in SENT_AGAIN:
+                self.answered += status == OK
+                self.installation.history.add("http", **seen, body=answer.body[:300])
                 return
             if self._ended.wait(pause):
                 return
 
     def read_state(self, client: httpx.Client, course: CourseLoad, assignment: int) -> Json | None:
-        """Read a state as an auditor and note its version; None if it does not exist yet, or no gateway answers."""
+        """Read a state as an auditor and note its version, or the status of another answer (None)."""
         gateway = next(self._gateways())
         line = self.installation.history.add("state_requested", assignment=f"{course.root_account}/{assignment}")
         path = f"/api/moderation/v1/assignments/{assignment}/state"
-        status, body = self._request(client, gateway, "GET", path, course, AUDITOR)
-        if status != 200:
+        answer = self._request(client, gateway, "GET", path, course, AUDITOR)
+        seen = {"started_at": line["at"], "assignment": line["assignment"]}
+        if answer.status != OK:
+            refused = {"status": answer.status, "body": answer.body[:300], "gateway": gateway.log.stem}
+            self.installation.history.add("state_not_served", **seen, **refused)
             return None
-        document: Json = json.loads(body)
-        seen = {"started_at": line["at"], "version": document["version"]}
-        self.installation.history.add("state", assignment=line["assignment"], **seen)
+        document: Json = json.loads(answer.body)
+        self.installation.history.add("state", **seen, version=document["version"])
         return document
 
     def _request(
         self, client: httpx.Client, gateway: Process, method: str, path: str, course: CourseLoad, user: int,
         headers: dict[str, str] | None = None, data: dict[str, str] | None = None,
-    ) -> tuple[int, str]:  # fmt: skip
-        """Return status and text of the answer; 0 if there was none."""
+    ) -> Answer:  # fmt: skip
+        """Return the answer; of status 0 if there was none."""
         key = (course.base + user, course.root_account)
         if key not in self._tokens:
             self._tokens[key] = self.installation.issuer.token(
@@ -137,5 +160,5 @@ class HttpLoad:
                 data=data,
             )
         except httpx.HTTPError as error:
-            return 0, type(error).__name__
-        return response.status_code, response.text
+            return Answer(NO_ANSWER, type(error).__name__)
+        return Answer(response.status_code, response.text, response.headers.get("x-request-context-id"))

@@ -57,5 +57,4 @@ class LoadedInstallation:
         run = collect(self.installation, self.http)
         assert [str(violation) for violation in check(run)] == []
         assert list(run.lines("exit")) == [], "a process ended by itself"
-        assert [line for line in run.lines("http") if line["status"] != 200] == []
         assert next(run.lines("http"), None) is not None, "nothing was graded over HTTP"

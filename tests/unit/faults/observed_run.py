@@ -9,6 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.system.faults.checker import check
 from tests.system.faults.checker.observations import (
     LogDeadLetter,
     LogEvent,
@@ -48,14 +49,15 @@ class ObservedRun:
         duplicate: bool = False,
         assignment: int | None = None,
         data: Json = {},  # noqa: B006
+        request_id: str | None = None,
     ) -> None:
         """Add a command that is sent, acknowledged, decided and published; ``events``: type and payload of each.
 
-        Decisions are some seconds apart.
+        ``request_id``: a gateway sent it for this request. Decisions are some seconds apart.
         """
         run, assignment = self.run, assignment or root_account * 1000
         offset = self._next("offset", shard)
-        text = json.dumps({"command_id": name, "data": data})
+        text = json.dumps({"command_id": name, "data": data, "correlation_id": request_id})
         run.commands.append(TopicRecord("commands", shard, offset - 1, "1", text, {}))
         self._line("sent", command_id=name)
         self._line("acknowledged", command_id=name, partition=shard, offset=offset - 1)
@@ -112,6 +114,13 @@ class ObservedRun:
         publish_at = (START + timedelta(seconds=self._clock + 1)).timestamp()
         publication_id, ended_as = f"fires {name}", None if publication is None else "grades_posted"
         self.run.schedules.append(LogSchedule(assignment, name, publish_at, publication_id, publication, ended_as))
+
+    def attempt(self, number: int, status: int, request_id: str | None, command_id: str | None = None) -> None:
+        """Add the answer to a grade over HTTP; ``command_id``: named by the answer that it is pending."""
+        answer = {"number": number, "status": status, "request_id": request_id}
+        self._line("http_attempt", **answer, command_id=command_id)
+        if status == 200:
+            self._line("http", **answer, body="{}")
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot of the log as it is now."""
@@ -178,6 +187,8 @@ def clean_run() -> Run:
         grade = {"id": str(number), "student_id": student, "scorer_id": "21", "score": 7, "grade": "7"}
         observed.command(f"grade {student}", 1, 3, [("provisional_grade_created", grade)], GRADE)
     observed.command("grade 31", 1, 3, [], GRADE, duplicate=True)
+    selected = {"id": "1", "student_id": STUDENTS[0]}
+    observed.command("select", 1, 3, [("provisional_grade_selected", selected)], "select_provisional_grade")
     observed.command("early", 1, 3, [], "post_grades", reason="not_published")
     observed.dead_letter(3)
     observed.snapshot("middle")
@@ -204,6 +215,16 @@ def clean_run() -> Run:
     cancel = "cancel_scheduled_publication"
     observed.command("cancel", 1, 3, [], cancel, reason="not_scheduled", assignment=1700)
     observed.command("cancel late", 1, 3, [], cancel, reason="already_published")
+    mark = {"id": "9", "student_id": 31, "scorer_id": "22", "score": 5, "grade": "5"}
+    over_http: Json = {"assignment": 1800, "data": {"posted_grade": "5"}}
+    observed.attempt(5, 503, "refused request")
+    observed.command(
+        "over http", 1, 3, [("provisional_grade_created", mark)], GRADE, **over_http, request_id="first request"
+    )
+    observed.attempt(5, 202, "first request", "over http")
+    observed.attempt(5, 0, None)
+    observed.command("over http", 1, 3, [], GRADE, **over_http, duplicate=True, request_id="last request")
+    observed.attempt(5, 200, "last request")
     observed.command("other tenant", 2, 4, [("assignment_created", {"name": "canary-of-2"})])
     observed.snapshot("end")
     grades = [
@@ -213,10 +234,15 @@ def clean_run() -> Run:
     observed.read_state(
         1000,
         {
-            "version": 8, "grades_published_at": "now", "provisional_grades": grades, "moderation_set": [],
+            "version": 9, "grades_published_at": "now", "provisional_grades": grades,
+            "moderation_set": [{"student_id": STUDENTS[0], "selected_provisional_grade_id": 1}],
             "submissions": [{"student_id": s, "score": 7, "grade": "7"} for s in STUDENTS],
         },
     )  # fmt: skip
     observed.run_process("handler-1", 20)
     observed.run.texts["handler-1.log"] = ["processed a batch"]
     return observed.run
+
+
+def find(run: Run) -> set[str]:
+    return {violation.invariant for violation in check(run)}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.system.faults.checker import check
 from tests.system.faults.checker.observations import LogSchedule, Run, Snapshot, TopicRecord
-from tests.unit.faults.observed_run import SECRET, clean_run
+from tests.unit.faults.observed_run import SECRET, clean_run, find
 
 Plant = Callable[[Run], None]
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIyMSJ9.c2lnbmF0dXJl"  # noqa: S105
@@ -77,10 +77,6 @@ def delete_the_tail(run: Run) -> None:
     run.snapshots[-1] = Snapshot(last.name, {table: rows[:-1] for table, rows in middle.rows.items()})
 
 
-def serve_a_stale_state(run: Run) -> None:
-    run.states["1/1000"]["provisional_grades"][0]["score"] = 6
-
-
 def change_an_id_in_a_replay(run: Run) -> None:
     def replay(records: list[TopicRecord]) -> list[TopicRecord]:
         again = with_headers(records[0], replay="true", ce_id="drawn again")
@@ -127,39 +123,7 @@ def fire_without_publishing(run: Run) -> None:
     change_the_schedule(run, ended_by=None, ended_as=None)
 
 
-def change_the_verdict(run: Run, command_id: str, **changes: Any) -> None:
-    row = next(row for row in run.verdicts if row.command_id == command_id)
-    run.verdicts[run.verdicts.index(row)] = replace(row, body={**row.body, **changes})
-
-
-def refuse_a_valid_command(run: Run) -> None:
-    change_the_verdict(run, "post", status="rejected", reason="not_found")
-
-
-def refuse_after_an_unseen_publication(run: Run) -> None:
-    change_the_verdict(run, "post", status="rejected", reason="not_published")
-
-
-def accept_before_the_publication(run: Run) -> None:
-    change_the_verdict(run, "early", status="accepted", reason=None)
-
-
-def miss_a_selection(run: Run) -> None:
-    created = next(event for event in run.events if event.command_id == "grade twice")
-    run.events[run.events.index(created)] = replace(created, type="provisional_grade_selected")
-
-
-def refuse_a_schedule_before_its_time(run: Run) -> None:
-    late = next(record for record in run.commands if "publish_at" in record.value)
-    run.commands[run.commands.index(late)] = replace(late, value=late.value.replace("2026", "2027"))
-
-
 PLANTED = {
-    refuse_a_valid_command: {"I11"},
-    refuse_after_an_unseen_publication: {"I11"},
-    accept_before_the_publication: {"I11"},
-    miss_a_selection: {"I11"},
-    refuse_a_schedule_before_its_time: {"I11"},
     drop_a_record: {"I1", "I6"},
     repeat_a_record: {"I4"},
     swap_two_records: {"I5"},
@@ -168,7 +132,6 @@ PLANTED = {
     publish_half: {"I4"},
     change_a_byte_of_the_log: {"I8"},
     delete_the_tail: {"I8"},
-    serve_a_stale_state: {"I10"},
     change_an_id_in_a_replay: {"I7"},
     cross_the_tenants: {"I14"},
     log_a_token: {"I15"},
@@ -178,10 +141,6 @@ PLANTED = {
     fire_after_cancelling: {"I17"},
     fire_without_publishing: {"I17"},
 }
-
-
-def find(run: Run) -> set[str]:
-    return {violation.invariant for violation in check(run)}
 
 
 @pytest.mark.parametrize(("plant", "invariants"), PLANTED.items(), ids=lambda value: getattr(value, "__name__", ""))
@@ -313,10 +272,6 @@ def quote_a_comment_in_a_header(run: Run) -> None:
     of_readers(run, "dead-letters", lambda records: [with_headers(records[0], error=f"expected a number: {SECRET}")])
 
 
-def answer_a_lost_verdict(run: Run) -> None:
-    run.history.append({"kind": "http", "at": 99, "command_id": "unknown", "status": 200})
-
-
 MORE = {
     repeat_a_verdict: "I2",
     decide_twice: "I2",
@@ -327,7 +282,6 @@ MORE = {
     take_the_place_of_a_command: "I1",
     bury_a_command: "I1",
     bury_an_unacknowledged_command: "I1",
-    answer_a_lost_verdict: "I1",
     publish_a_grade_again: "I4",
     take_one_snapshot: "I8",
     take_no_snapshot_for_five_minutes: "I8",

@@ -9,6 +9,7 @@ from tests.system.faults.checker import (
     client_checks,
     command_checks,
     decision_checks,
+    gateway_checks,
     log_checks,
     schedule_checks,
     topic_checks,
@@ -17,6 +18,7 @@ from tests.system.faults.checker.observations import Run, Violation
 
 CHECKS: Mapping[str, Callable[[Run], Iterator[Violation]]] = {
     "I1": command_checks.check_no_command_lost,
+    "I1, I2, I11": gateway_checks.check_gateway_answers,
     "I2": command_checks.check_one_outcome,
     "I3": command_checks.check_verdicts_have_their_events,
     "I4": topic_checks.check_published_once,

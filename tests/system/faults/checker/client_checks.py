@@ -13,15 +13,23 @@ SAMPLED_SHARE = 0.5
 """Of the samples that are due: a busy machine takes fewer."""
 SHORT_SECONDS = 10
 """A process that ran for less time in the whole run may end before its first sample."""
+NO_ANSWER, NOT_FOUND, UNAVAILABLE = 0, 404, 503
 
 
 def check_read_your_verdict(run: Run) -> Iterator[Violation]:
-    """I13: a state that is read after a verdict was seen has at least the verdict's version."""
+    """I13: a state that is read after a verdict was seen has at least the verdict's version.
+
+    During a fault there may be no state, but of an assignment that is in the log none may say that it does not exist.
+    """
     seen: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
     for line in run.lines("verdict_seen"):
         if line.get("assignment") is not None and line.get("stream_version") is not None:
             seen[line["assignment"]].append((line["at"], line["stream_version"], line["command_id"]))
-    for line in run.lines("state"):
+    for line in run.lines("state_not_served"):
+        if line["status"] not in (NO_ANSWER, NOT_FOUND, UNAVAILABLE):
+            yield Violation("I13", f"answered {line['status']}: {line['body']}", f"assignment {line['assignment']}")
+    refused = (line | {"version": 0} for line in run.lines("state_not_served") if line["status"] == NOT_FOUND)
+    for line in (*run.lines("state"), *refused):
         known = [verdict for verdict in seen[line["assignment"]] if verdict[0] < line["started_at"]]
         newest = max(known, key=lambda verdict: verdict[1], default=None)
         if newest is not None and line["version"] < newest[1]:

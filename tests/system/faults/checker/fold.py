@@ -82,12 +82,18 @@ def describe_difference(folded: FoldedAssignment, document: Json) -> str | None:
     if served != folded.grades:
         different = sorted(n for n in served.keys() | folded.grades.keys() if served.get(n) != folded.grades.get(n))[0]
         return f"provisional grade {different} is {served.get(different)}, by the events {folded.grades.get(different)}"
-    selections = {int(r["student_id"]): r["selected_provisional_grade_id"] for r in document["moderation_set"]}
+    selections = {int(r["student_id"]): _selected_grade(r) for r in document["moderation_set"]}
     for student, selected in folded.selections.items():
-        if selections.get(student) is not None and int(selections[student]) != selected:
+        # A student may have left the set since.
+        if student in selections and selections[student] != selected:
             return f"student {student} has grade {selections[student]} selected, by the events {selected}"
     submissions = {int(row["student_id"]): (row["score"], row["grade"]) for row in document["submissions"]}
     for student, published in folded.published.items():
-        if student in submissions and submissions[student] != published:
-            return f"student {student} has {submissions[student]}, published was {published}"
+        if submissions.get(student) != published:
+            return f"student {student} has {submissions.get(student)}, published was {published}"
     return None
+
+
+def _selected_grade(row: Json) -> int | None:
+    selected = row["selected_provisional_grade_id"]
+    return None if selected is None else int(selected)

@@ -49,10 +49,15 @@ def check_log_grows(run: Run) -> Iterator[Violation]:
 
 
 def check_served_states(run: Run) -> Iterator[Violation]:
-    """I10: each state document that a gateway serves is the fold of the events topic."""
+    """I10: each state document that a gateway serves is the fold of the events topic; gateways do serve them."""
+    if not run.states and any(run.lines("http")):
+        yield Violation("I10", "grades were answered over HTTP, but no state was read at the end")
     after = run.readers.get("after") or next(iter(run.readers.values()), {})
     folded = fold(after.get("events", []))
     for assignment, document in run.states.items():
+        if document is None:
+            yield Violation("I10", "no gateway served it at the end", f"assignment {assignment}")
+            continue
         difference = describe_difference(folded.get(assignment, FoldedAssignment()), document)
         if difference is not None:
             yield Violation("I10", difference, f"assignment {assignment}")

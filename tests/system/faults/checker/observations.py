@@ -165,7 +165,7 @@ class Run:
     ``history``: lines of clients, each with ``kind`` and ``at`` (seconds, monotonic). ``readers``: what read_committed
     consumers were given, by reader (``during``: while faults were injected, ``after``: at the end), then by topic, in
     the order of arrival. ``uncommitted``: the same topics with aborted records. ``states``: state documents as a
-    gateway served them at the end, by assignment. ``texts``: logs and metrics of processes, by name.
+    gateway served them at the end, by assignment; None if none did. ``texts``: logs and metrics of processes, by name.
     ``tenant_canaries``: texts that only one root account sent. ``secrets``: texts that belong in no log, metric or dead
     letter.
     """
@@ -179,7 +179,7 @@ class Run:
     dead_letters: list[LogDeadLetter] = field(default_factory=list)
     schedules: list[LogSchedule] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
-    states: dict[str, Json] = field(default_factory=dict)
+    states: dict[str, Json | None] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
     tenant_canaries: dict[str, list[str]] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)

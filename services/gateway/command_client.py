@@ -46,7 +46,10 @@ _IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 
 
 class VerdictPending(Exception):
-    """No verdict arrived in time. ``record_coordinates`` is PARTITION-OFFSET, None without an acknowledgement."""
+    """A command was sent, and no verdict arrived in time, or it cannot be answered yet.
+
+    ``record_coordinates`` is PARTITION-OFFSET, None without an acknowledgement.
+    """
 
     def __init__(self, caller: Caller, command_id: str, record_coordinates: str | None) -> None:
         super().__init__(command_id)
@@ -116,14 +119,17 @@ class CommandClient:
         except NotSent as error:
             METRICS.commands.labels(command_request.type, "not_sent").inc()
             raise unavailable(str(error)) from None
+        pending = VerdictPending(
+            caller, command_id, None if coordinates is None else f"{coordinates[0]}-{coordinates[1]}"
+        )
+        # If PostgreSQL is lost before the answer is complete, the client must not be told that nothing was changed.
+        request.state.pending = pending
         stored_verdict = None
         if coordinates is not None:
             stored_verdict = await self.verdict_waiter.wait(coordinates, max(deadline - time.monotonic(), 0))
         if stored_verdict is None:
             METRICS.commands.labels(command_request.type, "pending").inc()
-            raise VerdictPending(
-                caller, command_id, None if coordinates is None else f"{coordinates[0]}-{coordinates[1]}"
-            )
+            raise pending
         verdict = parse_verdict(stored_verdict.body)
         METRICS.commands.labels(command_request.type, verdict["status"]).inc()
         return verdict

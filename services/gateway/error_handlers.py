@@ -49,6 +49,11 @@ def _http_error(request: Request, error: HTTPException, routers: Sequence[APIRou
 
 
 def _database_unavailable(request: Request, _: str) -> Response:
+    pending: VerdictPending | None = getattr(request.state, "pending", None)
+    if pending is not None:
+        # The place is unsigned, as always while PostgreSQL does not answer.
+        body, headers = pending_response(pending.command_id, pending.record_coordinates)
+        return json_response(request, body, 202, headers)
     error = unavailable("PostgreSQL does not answer")
     return json_response(request, error.body, error.status, error.headers)
 

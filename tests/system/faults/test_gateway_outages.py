@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 
 from tests.fixtures.canvas.adapter import World
@@ -97,6 +98,41 @@ async def test_pending_write_returns_a_location_that_later_has_the_verdict(syste
         )
         assert other_user_response.status_code == 200
     finally:
+        await course_client.gateway.http.aclose()
+
+
+HIDE_EVENTS_WITH_A_VERDICT = """
+create function hide_events() returns trigger security definer language plpgsql as
+$$ begin revoke select on event from moderation_reader; return null; end $$;
+create trigger hide_events after insert on decided_command for each row execute function hide_events()
+"""
+SHOW_EVENTS = "drop function hide_events() cascade; grant select on event to moderation_reader"
+
+
+async def test_outage_after_a_decision_is_not_answered_as_if_nothing_were_changed(
+    system: System, issuer: TokenIssuer
+) -> None:
+    """PostgreSQL has the verdict, and cannot be read when the gateway needs the state for its answer."""
+    handler, gateway = system.create_process("handler"), system.create_gateway(issuer)
+    gateway.start()
+    await gateway.wait_until_ready()
+    course_client = CourseClient(World(), system, GatewayClient(gateway.url, issuer))
+    await process_setup_commands(system, course_client, handler)
+    grader, headers = int(course_client.world.user_id("ta1")), {"idempotency-key": "the same"}
+    connection = await asyncpg.connect(system.database_url)
+    try:
+        path = submission_path(course_client)
+        await connection.execute(HIDE_EVENTS_WITH_A_VERDICT)
+        handler.start()
+        interrupted = await course_client.gateway.request("PUT", path, grader, headers=headers, data=GRADE)
+        assert handler.stop() == 0
+        await connection.execute(SHOW_EVENTS)
+
+        assert (interrupted.status_code, interrupted.json()["status"]) == (202, "pending")
+        verdict = await course_client.gateway.request("GET", interrupted.headers["location"], grader)
+        assert (verdict.status_code, verdict.json()["status"]) == (200, "accepted")
+    finally:
+        await connection.close()
         await course_client.gateway.http.aclose()
 
 

@@ -9,6 +9,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -20,12 +21,13 @@ import psycopg
 from psycopg import sql
 
 from deploy.local.certificates import HOST_ADDRESS, CertificateAuthority, write_secret
-from deploy.local.paths import free_port, remove_folder, running_pid
+from deploy.local.paths import free_port, remove_folder, running_pid, terminate, wait_until_ready
 from deploy.local.postgres_programs import find_binaries
 
 USER = "moderation"
 SERVER_SETTINGS = {"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "4GB"}
 UNUSED_WAIT_SECONDS_MAX = 60
+SESSIONS_SECONDS_MAX = 60
 INITDB_OPTIONS = ("-E", "UTF8", "--locale=C.UTF-8")
 
 
@@ -132,6 +134,7 @@ class PostgresServer:
             return
         if not (self.folder / "port").exists():
             self._create()
+        self._wait_for_sessions()
         self._run(
             "pg_ctl",
             "-D",
@@ -152,8 +155,15 @@ class PostgresServer:
         if self.pid() is not None:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "fast", "-t", "60", "-w", "stop")
 
+    def crash(self) -> None:
+        """Send SIGKILL to the postmaster, if it runs. Its sessions notice that by themselves, some of them later."""
+        if (pid := self.pid()) is not None:
+            terminate(pid, signal.SIGKILL)
+            # PostgreSQL takes it for running until its parent, which is not we, has collected it.
+            wait_until_ready(lambda: not Path(f"/proc/{pid}").exists(), lambda: True, SESSIONS_SECONDS_MAX)
+
     def kill(self) -> None:
-        """End it at once, like a crash: without a checkpoint, with recovery at the next start."""
+        """End it and its sessions at once: without a checkpoint, with recovery at the next start."""
         if self.pid() is not None:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-t", "60", "-w", "stop")
 
@@ -189,6 +199,20 @@ class PostgresServer:
     @property
     def port(self) -> int:
         return int((self.folder / "port").read_text())
+
+    def _wait_for_sessions(self) -> None:
+        """Wait for sessions of a postmaster that was killed: until they end, PostgreSQL refuses to start."""
+        if not wait_until_ready(lambda: not self._has_sessions(), lambda: True, SESSIONS_SECONDS_MAX):
+            raise RuntimeError(f"sessions of the killed server still run in {self.folder / 'data'}")
+
+    def _has_sessions(self) -> bool:
+        data = str((self.folder / "data").resolve())
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            # A process may end meanwhile; those of other users cannot be read and are not ours.
+            with contextlib.suppress(OSError):
+                if os.readlink(link) == data:
+                    return True
+        return False
 
     def _create_folder(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -35,12 +35,16 @@ class Answer:
 
 
 class HttpLoad:
-    """Grades an assignment of each course through alternating gateways, and reads states in between."""
+    """Grades an assignment of each course through alternating gateways, and reads states in between.
+
+    ``asked``: the gateway of the last request.
+    """
 
     def __init__(self, load: Load, seed: int) -> None:
         self.installation: Installation = load.installation
         self.load = load
         self.answered = 0
+        self.asked: Process | None = None
         self._chance = random.Random(f"{seed} http")
         self._ended, self._running, self._busy = threading.Event(), threading.Event(), threading.Lock()
         self._tokens: dict[tuple[int, int], str] = {}
@@ -86,7 +90,9 @@ class HttpLoad:
 
     def _gateways(self) -> Iterator[Process]:
         gateways = self.installation.of("gateway")
-        return itertools.cycle(self._chance.sample(gateways, len(gateways)))
+        for gateway in itertools.cycle(self._chance.sample(gateways, len(gateways))):
+            self.asked = gateway
+            yield gateway
 
     def probe(self, gateway: Process) -> float:
         """Grade through one gateway until it answers; return the seconds that it took. Raises TimeoutError."""

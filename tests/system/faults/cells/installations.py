@@ -2,10 +2,12 @@
 
 import time
 
+from tests.fixtures.process_runner import Process
 from tests.system.faults.cells import cell
 from tests.system.faults.fault_run import FaultRun
+from tests.system.faults.installation import is_ready, wait_until
 
-WRONG_SECONDS = 15
+REFUSAL = "belong to another log"
 
 
 @cell(shared=False)
@@ -30,9 +32,14 @@ def use_topics_of_another(run: FaultRun) -> None:
         processes = [stranger.add("handler", HANDLER_INSTANCE="stranger", **topics), stranger.add("relay", **topics)]
         for process in processes:
             process.start()
-        time.sleep(WRONG_SECONDS)
         for process in processes:
-            if process.popen is not None and process.get_readiness()[0] == 200:
+            wait_until(lambda process=process: _has_refused(process), f"the {process.name} refuses, or is ready")  # type: ignore[misc]
+            if is_ready(process):
                 run.fail(f"a {process.name} works on the topics of another installation")
             stranger.kill(process)
     run.recovered()
+
+
+def _has_refused(process: Process) -> bool:
+    """Return whether it has ended with that reason; true also if it is ready, which is wrong."""
+    return REFUSAL in process.log.read_text() or is_ready(process)

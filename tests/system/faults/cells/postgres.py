@@ -1,4 +1,8 @@
-"""PostgreSQL: killed, failed over, read-only, without connections, with locks held and backends terminated."""
+"""PostgreSQL: killed, failed over, read-only, without connections, with locks held and backends terminated.
+
+To kill it is SIGKILL of the postmaster: sessions go on until they notice. In a failover the primary ends with its
+sessions at once (``pg_ctl -m immediate``), because it never starts again.
+"""
 
 import contextlib
 import time
@@ -11,12 +15,15 @@ from tests.system.faults.cells import cell
 from tests.system.faults.cells.brokers import choose_broker, start_brokers
 from tests.system.faults.cells.processes import kill_and_start
 from tests.system.faults.fault_run import FaultRun
-from tests.system.faults.installation import single_host_url, wait_until
+from tests.system.faults.installation import is_ready, single_host_url, wait_until
 
 TERMINATE = """
 select pg_terminate_backend(pid) from pg_stat_activity
 where datname = current_database() and application_name like 'moderation-%' and random() < {share}
 """
+
+OF_OURS = "from pg_stat_activity where datname = %s and application_name like 'moderation-%%'"
+COUNT_OF, TERMINATE_OF = f"select count(*) {OF_OURS}".encode(), f"select pg_terminate_backend(pid) {OF_OURS}".encode()
 
 
 def terminate_backends(run: FaultRun, share: float = 1) -> int:
@@ -28,13 +35,13 @@ def terminate_backends(run: FaultRun, share: float = 1) -> int:
 def kill_postgres(run: FaultRun) -> None:
     """The primary is killed, recovers from its write-ahead log, and serves again."""
     run.injected("PostgreSQL killed")
-    run.servers.postgres.primary.kill()
+    run.servers.postgres.primary.crash()
     run.recovered(run.servers.start_postgres())
 
 
 @cell(weight=3)
 def fail_over(run: FaultRun) -> None:
-    """The primary is killed and the synchronous standby promoted; a new standby follows."""
+    """The primary ends at once and the synchronous standby is promoted; a new standby follows."""
     run.injected("PostgreSQL failover")
     run.recovered(run.servers.postgres.fail_over())
     run.servers.postgres.rebuild_standby()
@@ -94,23 +101,39 @@ def make_read_only(run: FaultRun) -> None:
 
 @cell()
 def exhaust_connections(run: FaultRun) -> None:
-    """Others take every connection that PostgreSQL has, while our sessions are terminated."""
-    run.injected("connections exhausted")
-    terminate_backends(run)
-    url = run.servers.postgres.primary.address
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(psycopg.OperationalError):
-            for _ in range(500):
-                stack.enter_context(psycopg.connect(url, autocommit=True, connect_timeout=5))
-        run.hold(3, 6)
+    """Others take every connection that PostgreSQL has, so that our processes have none: handlers say so."""
+    address, name = run.servers.postgres.primary.address, database_name(run.installation.database_url)
+    handlers = run.installation.of("handler")
+    # Opened first: what observes and terminates must not need a connection that the fault takes.
+    with psycopg.connect(address, autocommit=True) as own, contextlib.ExitStack() as taken:
+
+        def have_none() -> bool:
+            _take_all(taken, address)
+            own.execute(TERMINATE_OF, (name,))
+            _take_all(taken, address)
+            return own.execute(COUNT_OF, (name,)).fetchone() == (0,)
+
+        wait_until(have_none, "our processes have no session")
+        run.injected("connections exhausted")
+        wait_until(lambda: not any(map(is_ready, handlers)), "every handler says that it is not ready")
+        run.hold(1, 4)
+        if own.execute(COUNT_OF, (name,)).fetchone() != (0,):
+            run.fail("our processes had sessions although every connection was taken")
     run.recovered()
+
+
+def _take_all(taken: contextlib.ExitStack, address: str) -> None:
+    """Open sessions until the server has no connection left."""
+    with contextlib.suppress(psycopg.OperationalError):
+        while True:
+            taken.enter_context(psycopg.connect(address, autocommit=True, connect_timeout=5))
 
 
 @cell(weight=2)
 def kill_postgres_and_process(run: FaultRun) -> None:
     """The primary and the active relay or a handler are killed at the same time."""
     run.injected("PostgreSQL killed")
-    run.servers.postgres.primary.kill()
+    run.servers.postgres.primary.crash()
     process = run.chance.choice([*run.installation.of("relay"), run.choose("handler")])
     run.injected(f"{process.name} killed")
     run.installation.kill(process)

@@ -1,18 +1,32 @@
 """Our own processes: killed, paused, restarted, in pairs."""
 
+import re
 import signal
-import time
 from functools import partial
 
 from schemas.topics import count_lanes
 from services.runtime.failpoints import BOUNDARIES
 from tests.fixtures.process_runner import Process
 from tests.system.faults.cells import cell
+from tests.system.faults.course_load import Json
 from tests.system.faults.fault_run import ACTIVE_METRIC, RETIRED, FaultRun
 from tests.system.faults.installation import wait_until
 
 SESSION_SECONDS = 10
 """After which a handler that is paused has lost its partitions."""
+
+ASSIGNED = re.compile(r"is assigned partitions \d")
+POINTS_MAX, PASSED_SECONDS_MAX = 10, 6
+
+
+def log_length(process: Process) -> int:
+    """Return the length of a process's log (bytes), for new_log."""
+    return process.log.stat().st_size if process.log.exists() else 0
+
+
+def new_log(process: Process, length: int) -> str:
+    """Return what a process has logged after its log had a length."""
+    return process.log.read_bytes()[length:].decode(errors="replace")
 
 
 def kill_and_start(run: FaultRun, *processes: Process) -> None:
@@ -61,8 +75,30 @@ def kill_relay(run: FaultRun) -> None:
 
 @cell(weight=2)
 def kill_gateway(run: FaultRun) -> None:
-    """A gateway is killed with requests in flight; clients repeat them with their Idempotency-Key."""
-    kill_and_start(run, run.choose("gateway"))
+    """A gateway is killed while a request waits for its verdict; the client repeats it with its Idempotency-Key."""
+    wait_until(lambda: run.http.asked, "grades are sent over HTTP")
+    handlers = run.installation.of("handler")
+    for handler in handlers:
+        handler.signal(signal.SIGSTOP)
+    try:
+        # The client has one request at a time: by now it waits for a verdict, which nobody decides.
+        run.hold(2, 4)
+        gateway, answered = run.http.asked, len(_http_attempts(run))
+        assert gateway is not None
+        run.injected("gateway killed")
+        run.installation.kill(gateway)
+    finally:
+        for handler in handlers:
+            handler.signal(signal.SIGCONT)
+    gateway.start()
+    cut_off = wait_until(lambda: _http_attempts(run)[answered:], "the request ends")[0]
+    if (cut_off["status"], cut_off["gateway"]) != (0, gateway.log.stem):
+        run.fail(f"no request was cut off by the death of {gateway.log.stem}: {cut_off}")
+    run.recovered()
+
+
+def _http_attempts(run: FaultRun) -> list[Json]:
+    return [line for line in list(run.installation.history.lines) if line["kind"] == "http_attempt"]
 
 
 @cell(weight=3)
@@ -134,13 +170,15 @@ def restart_gateway(run: FaultRun) -> None:
 
 @cell(weight=2)
 def rebalance(run: FaultRun) -> None:
-    """One more handler joins and leaves, four times while batches run: each time partitions move."""
+    """One more handler joins, gets partitions, and leaves, four times while batches run."""
     extra = run.installation.add("handler", HANDLER_INSTANCE="")
     try:
         for _ in range(4):
-            run.injected("rebalance")
+            length = log_length(extra)
             extra.start()
-            time.sleep(2)
+            wait_until(lambda length=length: ASSIGNED.search(new_log(extra, length)), "it gets partitions")  # type: ignore[misc]
+            run.injected("rebalance")
+            run.hold(0, 2)
             run.installation.stop(extra) if run.chance.random() < 0.5 else run.installation.kill(extra)
     finally:
         run.installation.kill(extra)
@@ -152,16 +190,36 @@ def rebalance(run: FaultRun) -> None:
 def crash_at_boundary(run: FaultRun) -> None:
     """A handler, relay or scheduler ends at a random boundary to a server: just before a call, or just after it."""
     process = run.chance.choice([run.choose("handler"), run.active_relay(), run.choose("scheduler")])
-    point = run.chance.choice([name for name in BOUNDARIES if name.startswith(process.name)])
-    moment, time_ = run.chance.choice(["before", "after"]), run.chance.randrange(1, 20)
+    names = [name for name in BOUNDARIES if name.startswith(f"{process.name}.")]
+    for name in run.chance.sample(names, min(len(names), POINTS_MAX)):
+        point = f"{name}.{run.chance.choice(['before', 'after'])}"
+        # Some points are passed again and again, some once in each start, and some in no run like this one.
+        for time_ in (run.chance.randrange(2, 20), 1):
+            if _crash_at(run, process, point, time_):
+                run.recovered()
+                return
+    process.start()
+    run.fail(f"a {process.name} passed none of {POINTS_MAX} points")
+
+
+def _crash_at(run: FaultRun, process: Process, point: str, time_: int) -> bool:
+    """Let a process crash when it passes a point for that time; return whether it did, within some seconds."""
     run.installation.kill(process)
+    length = log_length(process)
     with run.installation.expecting_exit(process):
-        process.environment["FAILPOINTS"] = f"{point}.{moment}=crash@{time_}"
+        process.environment["FAILPOINTS"] = f"{point}=crash@{time_}"
         process.start()
         process.environment["FAILPOINTS"] = ""
+        crashing = process.popen
+        try:
+            wait_until(
+                lambda: f"{point}: crash at pass {time_}" in new_log(process, length),
+                "the point is passed",
+                PASSED_SECONDS_MAX,
+            )
+        except TimeoutError:
+            run.installation.kill(process)
+            return False
         run.injected(f"{process.name} crashed at a boundary")
-        run.hold(4, 8)
-        # A boundary that is seldom crossed leaves it alive.
-        run.installation.kill(process)
-    process.start()
-    run.recovered()
+        wait_until(lambda: process.popen is not crashing, "it is started again")
+    return True

@@ -22,6 +22,7 @@ REQUEST_SECONDS_MAX = 60
 REMEDY = "admin rewind topics"
 ACCEPT = "admin accept-recreated-topic"
 NEW_PARTITIONS = 24
+DUPLICATES_METRIC = "moderation_duplicates_total"
 
 
 def admin_of(installation: Installation) -> AdminClient:
@@ -75,14 +76,23 @@ def deliver_everything_again(run: FaultRun) -> None:
     run.injected("all records delivered again")
     reset = ConsumerGroupTopicPartitions(group, partitions)
     admin.alter_consumer_group_offsets([reset])[group].result(REQUEST_SECONDS_MAX)
-    for handler in handlers:
+    count = readers.read_end_offsets(installation.bootstrap, installation.prefix, ["commands"])["commands"]
+    # One consumer reads them all. After its first batch it commits the end of what is decided: another one, to which
+    # partitions were moved, would go on from there.
+    alone = handlers[0]
+    alone.environment["HANDLER_SUBSCRIBERS"] = "1"
+    alone.start()
+    del alone.environment["HANDLER_SUBSCRIBERS"]
+    wait_until(lambda: alone.get_metric(DUPLICATES_METRIC, kind="redelivery") >= count, "all was delivered again", 240)
+    for handler in handlers[1:]:
         handler.start()
+    installation.stop(alone)
+    alone.start()
 
     def is_read() -> bool:
         offsets = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
         committed = sum(max(place.offset, 0) for place in offsets.topic_partitions)
-        ends = readers.read_end_offsets(installation.bootstrap, installation.prefix, ["commands"])
-        return bool(committed >= ends["commands"])
+        return bool(committed >= count)
 
     wait_until(is_read, "the group has read everything again")
     after = installation.take_snapshot(f"delivered again {time.monotonic():.0f}")

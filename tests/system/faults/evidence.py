@@ -2,6 +2,7 @@
 
 import http.client
 import subprocess
+import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,11 @@ FAILURES = (
     KafkaException,
 )
 """What a cell or a reader of the servers may raise, as long as its own code is right."""
+
+
+def describe_error(error: Exception) -> str:
+    """Return an exception's type and message."""
+    return "".join(traceback.format_exception_only(error)).strip()
 
 
 def new_folder(path: Path) -> Path:

@@ -5,7 +5,7 @@ import random
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -14,9 +14,9 @@ from deploy.local.kafka import delete_topics
 from tests.fixtures.process_runner import Process
 from tests.system.faults.checker import check
 from tests.system.faults.collect import collect
-from tests.system.faults.evidence import FAILURES, new_folder, save_evidence
+from tests.system.faults.evidence import FAILURES, describe_error, new_folder, save_evidence
 from tests.system.faults.http_load import HttpLoad
-from tests.system.faults.installation import Installation, opened, wait_until
+from tests.system.faults.installation import Installation, opened
 from tests.system.faults.load import Load
 from tests.system.faults.outcome import Outcome, Recovery, say
 from tests.system.faults.sampler import PERIOD_SECONDS, Sampler
@@ -26,7 +26,6 @@ RATE = 30
 """Commands a second over Kafka, to the installation that most cells share."""
 RETIRED = "retired"
 """Names a process that served one cell, and is not started again. Its log is read with the others'."""
-SETTLE_SECONDS_MAX = 240
 ACTIVE_METRIC = "moderation_relay_active"
 
 
@@ -48,6 +47,7 @@ class FaultRun:
         self.cell = ""
         self._seed = seed
         self._cells = 0
+        self._judged: set[str] = set()
 
     @contextlib.contextmanager
     def under_load(self, handlers: int = 3, relays: int = 2, gateways: int = 2, schedulers: int = 2) -> Iterator[None]:
@@ -82,13 +82,17 @@ class FaultRun:
 
     @contextlib.contextmanager
     def opened(self, name: str, database_url: str) -> Iterator[Installation]:
-        """Create an installation on a database; after a failure save its records before its topics are deleted."""
+        """Create an installation on a database; delete its topics at the end.
+
+        If it got commands and nobody judged it, its records are saved before, and the report says so.
+        """
         folder = new_folder(self.folder / name)
         with opened(Installation(name, self.servers.kafka.address, database_url, folder)) as installation:
             try:
                 yield installation
+                self._save_unless_judged(installation, "its cell did not check it")
             except FAILURES:
-                self._save_unchecked(installation, "its cell failed before the check")
+                self._save_unless_judged(installation, "its cell failed before the check")
                 raise
             finally:
                 # Brokers spend time on each partition: those that are left over would slow down the rest of the run.
@@ -96,27 +100,44 @@ class FaultRun:
                     delete_topics(self.servers.kafka.address, f"{installation.prefix}.")
 
     @contextlib.contextmanager
-    def loaded(self, installation: Installation, rate: float = 60) -> Iterator[Load]:
+    def loaded(
+        self, installation: Installation, rate: float = 60, *, source: int = 1, is_removed: bool = False
+    ) -> Iterator[Load]:
         """Send commands to a cell's separate installation until the end of the block; the cell judges it."""
-        load = Load(installation, self.chance.randrange(10**6), rate)
+        load = Load(installation, self.chance.randrange(10**6), rate, source=source, is_removed=is_removed)
         load.start()
         try:
             yield load
         finally:
             load.abandon()
 
-    def judge(self, installation: Installation, load: Load | None, http: HttpLoad | None = None) -> None:
-        """Wait until an installation has settled and check it; what was observed is saved unless the run is clean."""
+    def judge(
+        self,
+        installation: Installation,
+        load: Load | None,
+        http: HttpLoad | None = None,
+        *,
+        log_alone: bool = False,
+    ) -> None:
+        """Wait until an installation has settled and check it; what was observed is saved unless the run is clean.
+
+        ``log_alone``: topics have records that the log has lost, so that they are not compared with it.
+        """
+        self._judged.add(installation.prefix)
         if load is not None:
             self.outcome.commands += load.sent
         with self.noting_failures():
-            self._settle(installation, load)
+            if load is not None:
+                load.stop()
+            installation.settle()
         self.outcome.note_exits(installation.history.lines)
         try:
             run = collect(installation, http)
         except FAILURES as error:
             self._save_unchecked(installation, f"not all could be read: {describe_error(error)}")
             return
+        if log_alone:
+            run.readers, run.uncommitted = {}, {}
         if http is not None and not any(line["status"] == 200 for line in run.lines("http")):
             self.fail("no grade over HTTP was accepted: what gateways promise was not checked")
         violations = check(run)
@@ -125,20 +146,10 @@ class FaultRun:
             run.save(installation.folder / "run")
             say(f"  {len(violations)} violations; what was observed is saved in {installation.folder / 'run'}")
 
-    def _settle(self, installation: Installation, load: Load | None) -> None:
-        """Wait until all is decided and published. Raises TimeoutError."""
-        if load is not None:
-            load.stop()
-        try:
-            wait_until(installation.is_settled, "all is decided and published", SETTLE_SECONDS_MAX)
-            # Another scheduler may still send a publication that is decided: its record would have no verdict yet.
-            for scheduler in installation.of("scheduler"):
-                if scheduler.popen is not None:
-                    installation.stop(scheduler)
-            wait_until(installation.is_settled, "the last publications are decided", SETTLE_SECONDS_MAX)
-        except TimeoutError as error:
-            said = "; ".join(describe(installation.processes))
-            raise TimeoutError(f"{error} ({installation.prefix}): {said}") from error
+    def _save_unless_judged(self, installation: Installation, reason: str) -> None:
+        has_commands = any(line["kind"] == "sent" for line in installation.history.lines)
+        if has_commands and installation.prefix not in self._judged:
+            self._save_unchecked(installation, reason)
 
     def _save_unchecked(self, installation: Installation, reason: str) -> None:
         unread = save_evidence(installation, installation.folder / "run")
@@ -237,13 +248,3 @@ class FaultRun:
         for process in self.installation.processes:
             if process.popen is None and process.name != RETIRED:
                 process.start()
-
-
-def describe(processes: Sequence[Process]) -> list[str]:
-    """Describe the readiness of each running process."""
-    return [f"{p.log.stem} {p.get_readiness()[1]}" for p in processes if p.popen is not None]
-
-
-def describe_error(error: Exception) -> str:
-    """Return an exception's type and message."""
-    return "".join(traceback.format_exception_only(error)).strip()

@@ -27,6 +27,7 @@ from tests.system.faults.history import History
 RESTART_SECONDS = 0.5
 POLL_SECONDS = 0.05
 READY_SECONDS_MAX = 90
+SETTLE_SECONDS_MAX = 240
 
 
 def wait_until(condition: Callable[[], Any], description: str, seconds: float = READY_SECONDS_MAX) -> Any:
@@ -206,16 +207,29 @@ class Installation:
         return snapshot
 
     def is_settled(self) -> bool:
-        """Return whether each schedule has fired, each command has an outcome, and the reader has the whole log."""
+        """Return whether each schedule has fired, each command on the topic has an outcome, and the reader has all."""
         if self.of("scheduler") and log_reader.count_undecided_schedules(self.database_url):
             return False
-        commands = readers.read_end_offsets(self.bootstrap, self.prefix, ["commands"])["commands"]
+        commands = readers.count_commands(self.bootstrap, self.prefix)
         expected = log_reader.count_rows(self.database_url)
         assert self.reader is not None
         read = {topic: len(records) for topic, records in self.reader.records.items()}
-        return expected["verdicts"] + expected["dead-letters"] >= commands and all(
+        return log_reader.count_outcomes(self.database_url) >= commands and all(
             read[topic] >= count for topic, count in expected.items()
         )
+
+    def settle(self) -> None:
+        """Wait until all is decided and published. Raises TimeoutError, with what the processes say."""
+        try:
+            wait_until(self.is_settled, "all is decided and published", SETTLE_SECONDS_MAX)
+            # Another scheduler may still send a publication that is decided: its record would have no verdict yet.
+            for scheduler in self.of("scheduler"):
+                if scheduler.popen is not None:
+                    self.stop(scheduler)
+            wait_until(self.is_settled, "the last publications are decided", SETTLE_SECONDS_MAX)
+        except TimeoutError as error:
+            said = "; ".join(f"{p.log.stem} {p.get_readiness()[1]}" for p in self.processes if p.popen is not None)
+            raise TimeoutError(f"{error} ({self.prefix}): {said}") from error
 
     def close(self) -> None:
         """End all processes; the data is kept."""

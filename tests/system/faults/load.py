@@ -28,12 +28,16 @@ PROBE_SECONDS_MAX = 180
 class Load:
     """Sends commands in a thread, ``rate`` a second, until it is stopped; ``pause`` lets it wait.
 
-    If the installation has schedulers, some publications are scheduled.
+    If the installation has schedulers, some publications are scheduled. ``source``: incarnation of the commands topic
+    in which handlers find the records. ``is_removed``: they will be removed from it before they are decided.
     """
 
-    def __init__(self, installation: Installation, seed: int, rate: float) -> None:
+    def __init__(
+        self, installation: Installation, seed: int, rate: float, *, source: int = 1, is_removed: bool = False
+    ) -> None:
         self.installation = installation
         self.rate = rate
+        self.source, self.is_removed = source, is_removed
         self.sent = 0
         self.unacknowledged = 0
         self.chance = random.Random(seed)
@@ -116,9 +120,9 @@ class Load:
         if error is not None:
             self.installation.history.add("failed", command_id=command_id, error=error.name())
             return
-        self.installation.history.add(
-            "acknowledged", command_id=command_id, partition=message.partition(), offset=message.offset()
-        )
+        place = {"source": self.source, "partition": message.partition(), "offset": message.offset()}
+        kind = "removed" if self.is_removed else "acknowledged"
+        self.installation.history.add(kind, command_id=command_id, **place)
 
     def _send_all(self) -> None:
         generators = [course.commands() for course in self.courses]

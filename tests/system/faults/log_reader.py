@@ -46,6 +46,12 @@ select (select count(*) from decided_command), (select count(*) from event),
        (select count(*) from event where live_number is not null), (select count(*) from dead_letter)
 """
 
+SOURCE = "select coalesce(max(number), 1) from source"
+OUTCOMES = f"""
+select (select count(*) from decided_command where source = ({SOURCE}))
+     + (select count(*) from dead_letter where source = ({SOURCE}))
+"""
+
 
 @contextlib.contextmanager
 def connected(url: str) -> Iterator[psycopg.Connection]:
@@ -71,6 +77,12 @@ def count_rows(url: str) -> dict[str, int]:
         "caliper": live,
         "dead-letters": dead_letters,
     }
+
+
+def count_outcomes(url: str) -> int:
+    """Return how many records of the commands topic's newest incarnation have an outcome."""
+    ((count,),) = fetch(url, OUTCOMES)
+    return int(count)
 
 
 def read_events(url: str) -> list[LogEvent]:

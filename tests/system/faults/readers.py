@@ -72,6 +72,17 @@ def read_end_offsets(bootstrap: str, prefix: str, topics: Sequence[str]) -> dict
         consumer.close()
 
 
+def count_commands(bootstrap: str, prefix: str) -> int:
+    """Return how many records the commands topic has, without those that were removed."""
+    consumer = create_consumer(bootstrap, committed=False)
+    try:
+        places = list_partitions(consumer, full_topic_name(prefix, "commands"))
+        bounds = [consumer.get_watermark_offsets(place, REQUEST_SECONDS_MAX) for place in places]
+        return sum(end - first for first, end in bounds)
+    finally:
+        consumer.close()
+
+
 def read_topic(bootstrap: str, prefix: str, topic: str, *, committed: bool) -> list[TopicRecord]:
     """Read a topic from its beginning to its current end. Raises TimeoutError if a transaction stays open."""
     consumer = create_consumer(bootstrap, committed=committed)

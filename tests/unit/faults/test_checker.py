@@ -195,6 +195,10 @@ def bury_an_unacknowledged_command(run: Run) -> None:
     ]
 
 
+def decide_what_was_removed(run: Run) -> None:
+    run.history.append({"kind": "removed", "at": 99, "command_id": "cut", "source": 1, "partition": 3, "offset": 0})
+
+
 def publish_a_grade_again(run: Run) -> None:
     (last,) = (event for event in run.events if event.student == 33 and event.type == "grade_published")
     run.events[run.events.index(last)] = replace(last, student=32)
@@ -282,6 +286,7 @@ MORE = {
     take_the_place_of_a_command: "I1",
     bury_a_command: "I1",
     bury_an_unacknowledged_command: "I1",
+    decide_what_was_removed: "I1",
     publish_a_grade_again: "I4",
     take_one_snapshot: "I8",
     take_no_snapshot_for_five_minutes: "I8",

@@ -1,6 +1,7 @@
 """The cells of the fault matrix, by kind: each is a function that injects one fault and ends when it is over.
 
-``shared`` cells run on one installation under load; the others make an installation of their own, and judge it.
+``shared`` cells run on one installation under load; the others make an installation of their own, and judge it. A cell
+that fails before, or forgets to, is in the report under "Not checked".
 """
 
 import importlib

@@ -112,6 +112,8 @@ def lose_commits(run: FaultRun) -> None:
             relay.start()
             load.probe()
             wait_until(installation.is_settled, "what was lost is decided and published again")
+            # Topics keep what was published of the lost commits; "verify" knows which part of them that is.
+            run.judge(installation, load, log_alone=True)
             run_command(installation, "verify")
     finally:
         pair.kill()

@@ -21,6 +21,8 @@ from tests.system.faults.installation import Installation, wait_until
 REQUEST_SECONDS_MAX = 60
 REMEDY = "admin rewind topics"
 ACCEPT = "admin accept-recreated-topic"
+ACCEPTED = 2
+"""The source as which the handlers read the commands topic after the remedy, from its first record."""
 NEW_PARTITIONS = 24
 DUPLICATES_METRIC = "moderation_duplicates_total"
 
@@ -163,9 +165,10 @@ def _commands_refused(run: FaultRun, name: str) -> Iterator[Installation]:
         installation.kill(handler)
         run_admin_command(installation, "accept-recreated-topic", f"cell {name}")
         handler.start()
-        with run.loaded(installation) as load:
+        with run.loaded(installation, source=ACCEPTED) as load:
             load.probe()
         wait_until(lambda: log_reader.count_rows(installation.database_url)["verdicts"] > decided, "decisions go on")
+        run.judge(installation, load)
         run_command(installation, "verify")
 
 
@@ -177,7 +180,7 @@ def recreate_commands(run: FaultRun) -> None:
         installation.stop(handler)
         run.injected("commands topic recreated")
         recreate_topic(installation, full_topic_name(installation.prefix, "commands"))
-        with run.loaded(installation) as load:
+        with run.loaded(installation, source=ACCEPTED) as load:
             time.sleep(2)
         load.stop()
         handler.start()
@@ -189,7 +192,7 @@ def cut_commands(run: FaultRun) -> None:
     with _commands_refused(run, "cut") as installation:
         (handler,) = installation.of("handler")
         installation.stop(handler)
-        with run.loaded(installation) as load:
+        with run.loaded(installation, is_removed=True) as load:
             time.sleep(2)
         load.stop()
         run.injected("undecided commands removed")
@@ -199,7 +202,7 @@ def cut_commands(run: FaultRun) -> None:
         consumer.close()
         for removal in admin.delete_records(places).values():
             removal.result(REQUEST_SECONDS_MAX)
-        with run.loaded(installation) as load:
+        with run.loaded(installation, source=ACCEPTED) as load:
             time.sleep(2)
         load.stop()
         handler.start()

@@ -30,6 +30,7 @@ CHECKS: Mapping[str, Callable[[Run], Iterator[Violation]]] = {
     "I10": log_checks.check_served_states,
     "I11": decision_checks.check_decided_by_the_log,
     "I12": command_checks.check_redelivery_is_silent,
+    "I1 removed": command_checks.check_removed_stay_undecided,
     "I13": client_checks.check_read_your_verdict,
     "I14": client_checks.check_tenants,
     "I15": client_checks.check_secrecy,

@@ -110,3 +110,12 @@ def check_redelivery_is_silent(run: Run) -> Iterator[Violation]:
             if line["ends_after"][topic] != end:
                 evidence = f"a redelivery emitted {line['ends_after'][topic] - end} records"
                 yield Violation("I12", evidence, topic)
+
+
+def check_removed_stay_undecided(run: Run) -> Iterator[Violation]:
+    """I1: a record that was removed from the topic before it was decided has no outcome: nobody can know it."""
+    outcomes = {row.place for row in run.outcomes()}
+    for line in run.lines("removed"):
+        place = (line["source"], line["partition"], line["offset"])
+        if place in outcomes:
+            yield Violation("I1", "removed before it was decided, and has an outcome", f"commands {place}")

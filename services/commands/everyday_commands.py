@@ -105,7 +105,8 @@ def parse_everyday_command(value: bytes) -> ParsedCommand | None:
         sent: dict[str, Any] = msgspec.to_builtins(data)  # Without fields that are not set.
         command_type, data_type, id_name = _DATA_TYPES[command.__class__]
         sent[id_name] = _parse_id(sent[id_name])
-    except (msgspec.MsgspecError, ValueError):
+    # The schema's parser refuses values that are nested too deep.
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     command_id = command.command_id.lower()
     correlation_id = None if command.correlation_id is UNSET else command.correlation_id

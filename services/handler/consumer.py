@@ -16,6 +16,7 @@ from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.store import ClocksDiffer
 from services.handler.cache_share import CacheShare
+from services.handler.failing_records import process_up_to_failure
 from services.handler.faststream_adapter import RecordBatch
 from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
@@ -217,17 +218,22 @@ class CommandConsumer(ConsumerRebalanceListener):
     async def _process_per_partition(
         self, session: LogSession, new_records: Records, watermarks: dict[int, int], started_at: float
     ) -> tuple[Records, Records]:
-        """Process each partition's records separately; return those of failing partitions, and those left for later."""
+        """Process each partition's records separately; return those of failing partitions, and those left for later.
+
+        Of a failing partition the records before the failing one are processed.
+        """
         failing_records: list[ConsumerRecord[Any, Any]] = []
         deferred_records: list[ConsumerRecord[Any, Any]] = []
-        for partition, partition_records in group_by_partition(new_records).items():
-            try:
-                deferred_records += await self._process(session, partition_records, watermarks, started_at)
-            except (*LOG_ERRORS, *REFETCH_ERRORS):
-                raise
-            except Exception:
-                LOGGER.exception("partition %s cannot be processed", partition)
-                failing_records += [r for r in partition_records if is_new(r.offset, watermarks[partition])]
+
+        async def process(records: Records) -> Records:
+            return await self._process(session, records, watermarks, started_at)
+
+        for partition_records in group_by_partition(new_records).values():
+            failing, deferred = await process_up_to_failure(
+                process, partition_records, watermarks, (*LOG_ERRORS, *REFETCH_ERRORS)
+            )
+            failing_records += failing
+            deferred_records += deferred
         return failing_records, deferred_records
 
     def _rewind(self, records: Records, consumer: AIOKafkaConsumer) -> None:

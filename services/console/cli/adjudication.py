@@ -83,7 +83,7 @@ def _read_policy(file: typer.FileText) -> str:
     try:
         text = file.read()
         json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(
             f"{file.name} is not JSON: {error}. Correct the file; a policy looks like {POLICY_EXAMPLE}"
         ) from None

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import orjson
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic_core import from_json
 
 from services.console.gateway_client import OWN_PATH
 from services.console.web.dependencies import ConsoleDependencies, Dependencies, record_page
@@ -160,6 +161,7 @@ def _own_policy_json(view: ModerationView) -> Json | None:
 
 def _parse_policy(text: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise HTTPException(400, "The policy is no JSON. Nothing was changed.") from None
+        # Unlike other parsers, this one refuses what is nested too deep to be sent.
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        raise HTTPException(400, "The policy is no JSON, or nested too deep. Nothing was changed.") from None

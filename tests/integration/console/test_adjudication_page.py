@@ -6,6 +6,7 @@ import re
 import uuid
 
 import httpx
+import pytest
 
 from tests.fixtures.console_client import ConsoleClient
 from tests.fixtures.moderation_world import ModerationWorld, to_text
@@ -140,3 +141,12 @@ async def test_finding_a_student_keeps_the_tried_policy_also_when_all_are_shown_
     shown = await world.read(path)
     assert "at most 5 points apart: the highest counts" in shown
     assert world.world.user_id("s2") in shown
+
+
+@pytest.mark.parametrize("policy", ["{", "[" * 1_000 + "]" * 1_000], ids=["an open brace", "too many levels"])
+async def test_policy_that_is_no_json_or_too_deep_is_refused(console: ConsoleClient, policy: str) -> None:
+    world = await marked_world(console)
+    form = {**fill_form(await world.request("GET", "/adjudication")), "policy": policy}
+    refused = await world.request("POST", "/adjudication/policy", data=form)
+    assert refused.status_code == 400
+    assert "The policy is no JSON, or nested too deep. Nothing was changed." in to_text(refused)

@@ -353,6 +353,38 @@ async def test_failing_partition_does_not_block_another_partition(
     assert "partition 0 cannot be processed" in command_consumer.health.component_problems[command_consumer.name]
 
 
+async def test_records_before_a_failing_one_are_decided(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", (0.0,))
+    process, bad_offset, calls = CommandProcessor.process, 7, 0
+
+    async def fail_for_one_record(
+        processor: CommandProcessor, records: Sequence[Record], watermarks: dict[int, int]
+    ) -> BatchResult:
+        nonlocal calls
+        calls += 1
+        assert all(record.offset != bad_offset for record in records), "a bug"
+        return await process(processor, records, watermarks)
+
+    command_consumer = build_command_consumer(system)
+    await send(system, course_commands(12), partition=0)
+    async with open_consumer(system, 0) as consumer:
+        batch: list[Record] = []
+        while len(batch) < 12:
+            batch += await fetch(consumer, 12)
+        monkeypatch.setattr(CommandProcessor, "process", fail_for_one_record)
+        await handle(command_consumer, consumer, batch)
+        assert await count_rows(system) == bad_offset
+        assert "partition 0 cannot be processed" in command_consumer.health.component_problems[command_consumer.name]
+        calls = 0
+        await handle(command_consumer, consumer, batch[bad_offset:])
+        assert calls == 2, "what is known to fail is not searched again"
+        monkeypatch.setattr(CommandProcessor, "process", process)
+        await handle(command_consumer, consumer, batch[bad_offset:])
+    command_consumer.disconnect()
+    assert await count_rows(system) == 12
+    assert command_consumer.health.component_problems == {}
+
+
 async def test_no_command_is_decided_while_handler_and_postgresql_clocks_differ(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,11 @@ UNREADABLE = {
     "two command ids": (encode(build_command())[:-1] + f', "command_id": "{COMMAND_ID}"}}'.encode(), "no_command_id"),
     "33 levels": (replace_field(build_command(), "data.rubric_assessment", '{"a":' * 31 + "1" + "}" * 31), "too_deep"),
     "33 levels of an unknown field": (replace_field(build_command(), "x", "[" * 32 + "]" * 32), "too_deep"),
+    "more levels of an unknown field than parsers take": (
+        b'{"x":' + b"[" * 1_200 + b"]" * 1_200 + b',"type":"record_provisional_grade"}',
+        "too_deep",
+    ),
+    "brackets that are never closed": (b'{"x":' + b"[" * 1_200, "too_deep"),
 }
 
 

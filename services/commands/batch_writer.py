@@ -107,7 +107,7 @@ class BatchWriter:
             )
             self.size += len(data) + len(metadata) + sum(map(len, serialized.personal_data.values()))
             self._add_personal_data(serialized, state, incoming.command.actor_id)
-            self._state_cache.apply(state, event, position, self.decided_at, len(data))
+            self._state_cache.apply(state, event, position, self.decided_at, serialized.large_event_bytes)
 
     def _add_personal_data(self, serialized: SerializedEvent, state: CommandState, actor_id: int | None) -> None:
         row, course = len(self._rows.events) - 1, state.course

@@ -9,6 +9,7 @@ from services.commands.command_state import CommandState
 from services.commands.deduplication import Duplicate
 from services.commands.event_metadata import build_causation, build_event_metadata, encode_request
 from services.commands.incoming_command import IncomingCommand, ReadableCommand
+from services.commands.state_size import estimate_large_event_bytes
 from services.commands.verdict_body import encode_duplicate_verdict, encode_verdict
 from services.eventlog.personal_data import encode_values
 from services.eventlog.personal_fields import may_have_personal_values, take_out
@@ -38,6 +39,7 @@ class SerializedEvent:
 
     ``is_live``: it causes a grade_change. ``personal_data``: by user id, the parts taken out of ``data`` and stored
     encrypted. ``request``: the HTTP request, which belongs to ``metadata`` and is stored encrypted.
+    ``large_event_bytes``: the memory of its texts, the personal ones included, see :mod:`services.commands.state_size`.
     """
 
     event: Event
@@ -46,6 +48,7 @@ class SerializedEvent:
     is_live: bool
     personal_data: Mapping[int, bytes]
     request: bytes | None
+    large_event_bytes: int
 
 
 @value_object()
@@ -149,21 +152,23 @@ def _serialize_events(
         data = orjson.dumps(value)
         if len(data) > OUTPUT_BYTES_MAX:
             break
-        personal_data = _NO_PERSONAL_DATA
+        text, personal_data = data.decode(), _NO_PERSONAL_DATA
+        large_event_bytes = estimate_large_event_bytes(text)
         if may_have_personal_values(event.name, value["payload"]):
             values = take_out(event.name, value["payload"], getattr(event, "student_id", None))
             if values:
-                data, personal_data = orjson.dumps(value), encode_values(values)
+                text, personal_data = orjson.dumps(value).decode(), encode_values(values)
         metadata = build_event_metadata(event, state, causation)
         is_live = "live" in metadata
         events.append(
             SerializedEvent(
                 event,
-                data.decode(),
+                text,
                 orjson.dumps(metadata).decode(),
                 is_live,
                 personal_data,
                 request if is_live else None,
+                large_event_bytes,
             )
         )
     return events

@@ -9,7 +9,7 @@ from datetime import datetime
 from services.commands.command_state import NO_STATE, PLACEHOLDER_STREAM_ID, CommandState, NewStreamId, StreamName
 from services.commands.incoming_command import ReadableCommand
 from services.commands.parse import InvalidCommand
-from services.commands.state_size import LARGE_EVENT_BYTES, estimate_assignment_bytes, estimate_course_bytes
+from services.commands.state_size import estimate_assignment_bytes, estimate_course_bytes, estimate_large_event_bytes
 from services.commands.stream_reading import CachedName, StreamKey, read_streams
 from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
 from services.eventlog.snapshots import RestoredState, Snapshot, make_snapshot
@@ -191,16 +191,16 @@ class StateCache:
         elif state.assignment is not None:
             self.assignments[stream.root_account, stream.assignment] = (state.assignment, stream)
 
-    def apply(self, state: CommandState, event: Event, position: int, at: datetime, size: int) -> None:
-        """Apply a new event to its state in place; ``size``: characters of its data."""
+    def apply(self, state: CommandState, event: Event, position: int, at: datetime, large_event_bytes: int) -> None:
+        """Apply a new event to its state in place; ``large_event_bytes``: see :mod:`services.commands.state_size`."""
         if state.assignment is None:
             evolve_course(state.course, event, position=position, at=at)  # type: ignore[arg-type]  # Of a course.
             if isinstance(event, PersonErased):
                 self._erase_texts(state.course, event.user_id)
             return
         evolve_assignment(state.assignment, event, position=position, at=at)  # type: ignore[arg-type]
-        if size > LARGE_EVENT_BYTES:
-            self._add_event_bytes((state.stream.root_account, state.assignment.assignment_id), size)
+        if large_event_bytes:
+            self._add_event_bytes((state.stream.root_account, state.assignment.assignment_id), large_event_bytes)
 
     def _erase_texts(self, course: Course, user_id: int) -> None:
         for assignment, stream in self.assignments.values():
@@ -246,8 +246,9 @@ class StateCache:
         if key not in self.assignments:
             self.assignments[key] = (new_assignment(stream, stored_event), stream)
         apply_assignment_event(self.assignments[key][0], stored_event)
-        if len(stored_event.data) > LARGE_EVENT_BYTES:
-            self._add_event_bytes(key, len(stored_event.data))
+        large_event_bytes = estimate_large_event_bytes(stored_event.data)
+        if large_event_bytes:
+            self._add_event_bytes(key, large_event_bytes)
 
     def _add_event_bytes(self, assignment_key: StreamKey, size: int) -> None:
         self._large_event_bytes[assignment_key] = self._large_event_bytes.get(assignment_key, 0) + size

@@ -14,8 +14,17 @@ USER_BYTES = 850
 GRADE_BYTES = 600
 TOUCHED_SUBMISSION_BYTES = 150
 SUBMISSION_BYTES = 650
-# Events up to this size are included in the numbers above.
-LARGE_EVENT_BYTES = 600
+# Events of up to this many characters are included in the numbers above.
+SMALL_EVENT_CHARACTERS = 600
+# A text with one character beyond the basic plane, such as an emoji, takes as much for each of its characters.
+CHARACTER_BYTES_MAX = 4
+
+
+def estimate_large_event_bytes(data: str) -> int:
+    """Estimate the memory of a large event's texts; 0 for every other event. ``data``: with the personal texts."""
+    if len(data) <= SMALL_EVENT_CHARACTERS:
+        return 0
+    return len(data) if data.isascii() else CHARACTER_BYTES_MAX * len(data)
 
 
 def estimate_course_bytes(course: Course) -> int:

@@ -78,7 +78,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class RestoredState:
-    """A state that was read from a snapshot. ``large_event_bytes``: the characters of its large events."""
+    """A state that was read from a snapshot. ``large_event_bytes``: the memory of its large events' texts."""
 
     assignment: Assignment
     large_event_bytes: int

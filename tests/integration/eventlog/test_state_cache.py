@@ -1,5 +1,7 @@
 """The states that a subscriber caches are bounded, and evicted ones are read again."""
 
+import dataclasses
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -140,3 +142,28 @@ async def test_limit_also_holds_for_assignments_whose_snapshots_no_event_follows
 
     assert snapshots == COURSES
     assert 0 < len(deferred) < COURSES
+
+
+def grade_with_comment(courses: CoursesInLog, comment: str) -> Record:
+    [record] = courses.commands.grade_records(1)
+    command = json.loads(record.value or b"")
+    command["data"]["comment"] = comment
+    return dataclasses.replace(record, value=json.dumps(command).encode())
+
+
+@pytest.mark.parametrize(
+    ("comment", "bytes_min"),
+    [("x" * 60_000, 60_000), ("x" * 59_999 + "\U0001f600", 240_000)],
+    ids=["ASCII", "an emoji"],
+)
+async def test_texts_of_own_decisions_count_like_those_read_from_the_log(
+    courses: CoursesInLog, comment: str, bytes_min: int
+) -> None:
+    own, other = courses.processor(), courses.processor()
+    await process(own, [grade_with_comment(courses, comment)])
+    (key,) = own.state_cache.assignments
+    decided = own.state_cache.estimate_bytes("assignment", key)
+    await process(other, courses.commands.grade_records(1))
+
+    assert decided >= bytes_min
+    assert other.state_cache.estimate_bytes("assignment", key) == decided

@@ -1,6 +1,9 @@
 """A batch is appended in transactions of limited size, each of complete commands, in record order."""
 
+import json
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -47,9 +50,29 @@ class Class:
             ]
         )
 
+    def grades(self) -> list[Record]:
+        """Grade every student in the LMS, so that hiding and posting the grades causes live events."""
+        grade = {"score": 7, "grade": "7", "grader_id": self.world.user_id("fg"), "graded_at": "2026-01-31T12:00:00Z"}
+        return self.to_records(
+            [
+                self.world.command("record_submission", {**grade, "student_id": self.world.user_id(f"s{n}")}, "a")
+                for n in range(self.students)
+            ]
+        )
+
     def toggles(self, count: int) -> list[Record]:
         types = ("hide_grades", "post_grades")
         return self.to_records([self.world.command(types[n % 2], {}, assignment="a") for n in range(1, count + 1)])
+
+
+def build_request() -> bytes:
+    """The value of a header http_request with long texts."""
+    request = {
+        "request_id": str(uuid.uuid4()), "session_id": None, "hostname": "lms.test", "http_method": "POST",
+        "user_agent": "u" * 500, "client_ip": "192.0.2.1", "url": "https://lms.test/" + "p" * 500,
+        "referrer": "r" * 500,
+    }  # fmt: skip
+    return json.dumps(request).encode()
 
 
 @pytest.fixture
@@ -133,6 +156,23 @@ async def test_keys_and_headers_of_dead_letters_count_toward_the_size_of_a_batch
     result = await processor.process(letters, course.watermarks)
 
     assert (len(result.deferred), result.dead_letters.total()) == (1, 3)
+
+
+async def test_requests_of_live_events_count_toward_the_size_of_a_batch(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    course = Class()
+    processor = await build_processor(EventStore(connection), BatchLimits(size_max=STUDENTS * 2_500))
+    await process_all(processor, [*course.setup(), *course.grades()], course.watermarks)
+    post, hide = [replace(record, headers=[("http_request", build_request())]) for record in course.toggles(2)]
+
+    result = await processor.process([post, hide], course.watermarks)
+
+    assert [record.offset for record in result.deferred] == [hide.offset]
+    sealed = "select metadata from event where metadata->'sealed' is not null"
+    sizes = [len(row["metadata"]) for row in await connection.fetch(sealed)]
+    assert len(sizes) == STUDENTS
+    assert min(sizes) > 2_000
 
 
 async def test_failed_transaction_keeps_earlier_ones_and_is_processed_again(

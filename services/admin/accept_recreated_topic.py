@@ -3,10 +3,10 @@
 Offsets of such a topic start again, so that the log would mistake new records for processed ones. The handler stops
 those partitions until an administrator starts a new source: from then on all records of the topic are new. A source
 cannot be removed, and while the topic still holds processed records a new one would process them a second time:
-without ``--force`` that is refused.
+without ``--force`` that is refused. Partitions that lack nothing go on after their last processed record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -65,62 +65,73 @@ async def accept_recreated_topic(
         store = EventStore(connection)
         beginning_offsets = await consumer.beginning_offsets(partitions)
         beginnings = [beginning_offsets[partition] for partition in partitions]
-        if not force and not await _is_topic_recreated(consumer, partitions, beginnings, store):
-            raise ActionRefused(
-                f"{commands_topic} still contains the records that were processed; nothing was changed. Accepting it"
-                " as new reprocesses all of them: if that is intended, use --force"
-            )
+        if not force:
+            unchanged = await _find_unchanged(consumer, beginning_offsets, store)
+            if len(unchanged) == len(partitions):
+                raise ActionRefused(
+                    f"{commands_topic} still contains the records that were processed; nothing was changed. Accepting"
+                    " it as new reprocesses all of them: if that is intended, use --force"
+                )
+            beginnings = [
+                max(beginning_offsets[partition], unchanged.get(partition, -1) + 1) for partition in partitions
+            ]
         return await store.start_incarnation(commands_topic, reason, beginnings)
     finally:
         await consumer.stop()
         await close_quickly(connection)
 
 
-async def _is_topic_recreated(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], beginnings: Sequence[int], store: EventStore
-) -> bool:
-    """Return whether a partition lacks unprocessed records or its last processed one, or has another first record."""
+async def _find_unchanged(
+    consumer: AIOKafkaConsumer, beginning_offsets: Mapping[TopicPartition, int], store: EventStore
+) -> dict[TopicPartition, int]:
+    """Return the watermarks of the partitions that lack no unprocessed record and no processed one that can be told.
+
+    A partition with a processed record has the last one, and the first record is the one that was processed there.
+    """
+    partitions = list(beginning_offsets)
     incarnation = await store.current_incarnation(partitions[0].topic)
-    watermarks = await store.watermarks(incarnation, range(len(partitions)))
-    if any(beginning > watermarks[number] + 1 for number, beginning in enumerate(beginnings)):
-        return True
-    last_processed = await _read_last_processed(partitions, watermarks, store, incarnation)
-    if not last_processed:
-        return False
-    if await _is_record_missing(consumer, last_processed):
-        return True
-    first_records = await read_first_records(consumer, last_processed)
-    for topic_partition, first_record in first_records.items():
-        if await is_recreated(store, incarnation, topic_partition.partition, first_record):
-            return True
-    return False
+    watermarks = await store.watermarks(incarnation, [place.partition for place in partitions])
+    unchanged = {
+        place: watermarks[place.partition]
+        for place, beginning in beginning_offsets.items()
+        if beginning <= watermarks[place.partition] + 1
+    }
+    last_processed = await _read_last_processed(unchanged, store, incarnation)
+    for place in await _find_missing(consumer, last_processed):
+        del unchanged[place]
+    first_records = await read_first_records(consumer, last_processed.keys() & unchanged.keys())
+    for place, first_record in first_records.items():
+        if await is_recreated(store, incarnation, place.partition, first_record):
+            del unchanged[place]
+    return unchanged
 
 
 async def _read_last_processed(
-    partitions: Sequence[TopicPartition], watermarks: Mapping[int, int], store: EventStore, incarnation: int
+    watermarks: Mapping[TopicPartition, int], store: EventStore, incarnation: int
 ) -> ProcessedRecords:
     last_processed: ProcessedRecords = {}
-    for topic_partition in partitions:
-        partition, offset = topic_partition.partition, watermarks[topic_partition.partition]
+    for place, offset in watermarks.items():
         # None where the partition began later when it was accepted, and nothing of it was processed since.
-        for append_time in (await store.append_times(incarnation, partition, offset, offset)).values():
-            last_processed[topic_partition] = offset, append_time
+        for append_time in (await store.append_times(incarnation, place.partition, offset, offset)).values():
+            last_processed[place] = offset, append_time
     return last_processed
 
 
-async def _is_record_missing(consumer: AIOKafkaConsumer, last_processed: ProcessedRecords) -> bool:
-    """Return whether a partition lacks its last processed record, according to the topic's time index."""
+async def _find_missing(consumer: AIOKafkaConsumer, last_processed: ProcessedRecords) -> list[TopicPartition]:
+    """Return the partitions that lack their last processed record, according to the topic's time index."""
+    if not last_processed:
+        return []
     end_offsets = await consumer.end_offsets(list(last_processed))
     append_times = {topic_partition: append_time for topic_partition, (_, append_time) in last_processed.items()}
     # The first record of each partition with that append time or a later one.
     found_records = await consumer.offsets_for_times(append_times)
+    missing = []
     for topic_partition, (offset, append_time) in last_processed.items():
         found = found_records[topic_partition]
-        if found is None or found.timestamp != append_time or found.offset > offset:
-            return True
-        if end_offsets[topic_partition] <= offset:
-            return True
-    return False
+        is_found = found is not None and found.timestamp == append_time and found.offset <= offset
+        if not is_found or end_offsets[topic_partition] <= offset:
+            missing.append(topic_partition)
+    return missing
 
 
 async def _list_partitions(bootstrap: str, commands_topic: str) -> list[TopicPartition]:

@@ -28,12 +28,23 @@ select clock_timestamp(),
 # $1 incarnation, $2 partitions.
 WATERMARKS = "select p, watermark($1::smallint, p) from unnest($2::integer[]) p"
 # $1 incarnation, $2 partition, $3-$4 offsets, both inclusive.
+# Records before the beginning of a source were processed in an earlier one.
 APPEND_TIMES = """
-select c."offset", c.append_time from decided_command c
-where c.source = $1 and c.partition = $2 and c."offset" between $3 and $4
-union all
-select d."offset", d.append_time from dead_letter d
-where d.source = $1 and d.partition = $2 and d."offset" between $3 and $4
+with of_topic as materialized (
+    select array_agg(earlier.number) as sources, coalesce(max(current.beginnings[$2 + 1]), 0) as beginning
+    from source current join source earlier on earlier.topic = current.topic and earlier.number <= current.number
+    where current.number = $1
+)
+select r."offset", r.append_time from (
+    select c.source, c."offset", c.append_time from decided_command c
+    where c.source = any((select sources from of_topic)::smallint[])
+          and c.partition = $2 and c."offset" between $3 and $4
+    union all
+    select d.source, d."offset", d.append_time from dead_letter d
+    where d.source = any((select sources from of_topic)::smallint[])
+          and d.partition = $2 and d."offset" between $3 and $4
+) r
+where r.source = $1 or r."offset" < (select beginning from of_topic) order by r.source
 """
 # $1-$2 root accounts and assignments, $3-$4 root accounts and courses.
 STREAMS = """
@@ -142,7 +153,7 @@ class EventStore:
     async def append_times(
         self, incarnation: int, partition: int, first_offset: int, last_offset: int
     ) -> dict[int, int]:
-        """Return the append time of each processed record in a range of offsets."""
+        """Return the append time of each processed record in a range of offsets, also of an earlier incarnation's."""
         return {
             row[0]: row[1]
             for row in await self.connection.fetch(APPEND_TIMES, incarnation, partition, first_offset, last_offset)

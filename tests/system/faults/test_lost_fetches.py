@@ -169,6 +169,35 @@ async def test_records_removed_before_the_first_decision_stop_the_partition_unti
         await accept_recreated_topic(system.bootstrap, system.database_url, commands_topic, "again", force=False)
 
 
+async def test_accepting_a_loss_in_one_partition_decides_nothing_of_another_one_again(
+    system: System, processor: CommandProcessor
+) -> None:
+    for partition in (0, 1):
+        await send(system, course_commands(3), partition)
+    commands_topic = topics.full_topic_name(system.prefix, "commands")
+    async with open_consumer(system, 0, 1) as consumer:
+        reader = ConsumerReader(processor, consumer)
+        while await count_rows(system) < 6:
+            await reader.process(await fetch(consumer, 6))
+        await send(system, course_commands(2), partition=0)
+        await remove_records(system, 0, before_offset=4)
+        processor.incarnation = await accept_recreated_topic(
+            system.bootstrap, system.database_url, commands_topic, "one command is lost", force=False
+        )
+        # A handler that starts checks the last processed record of each partition.
+        for number, offset in ((0, 4), (1, 2)):
+            consumer.seek(TopicPartition(commands_topic, number), offset)
+        await send(system, course_commands(1), partition=1)
+        reader = ConsumerReader(processor, consumer)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await count_rows(system) < 8:
+                await reader.process(await fetch(consumer, 6))
+        assert reader.position_tracker.watermarks == {0: 4, 1: 3}
+        await consumer.seek_to_beginning(TopicPartition(commands_topic, 1))
+        await reader.process(await fetch(consumer, 6))
+        assert (reader.position_tracker.problem, await count_rows(system)) == (None, 8)
+
+
 async def test_partition_that_lost_all_its_records_before_the_first_decision_is_reported_without_a_new_one(
     system: System,
 ) -> None:

@@ -21,6 +21,7 @@ from services.handler.faststream_adapter import RecordBatch
 from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
 from services.handler.offset_committer import OffsetCommitter
+from services.handler.passed_markers import PassedMarkers
 from services.handler.position_checks import is_new
 from services.kafka.client_compat import Poll, wait_until_idle
 from services.kafka.partitioning import group_by_partition
@@ -71,6 +72,8 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.stopping = False
         # Partitions whose position is compared with the watermark at the next check of the log.
         self.unverified: set[int] = set()
+        # Kept when the log is connected again.
+        self.passed_markers = PassedMarkers()
         # The log went back: states and positions come from decisions that it no longer has.
         self.must_reconnect = False
 
@@ -266,7 +269,7 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.must_reconnect = False
         if self.session is None or self.session.connection.is_closed():
             self.session = await open_log_session(
-                self.settings, self.installation, self.authorizer, self.health, self.name
+                self.settings, self.installation, self.authorizer, self.health, self.name, self.passed_markers
             )
         self.session.processor.state_cache.bytes_max = self.cache_share.bytes_max()
         return self.session
@@ -288,11 +291,14 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.health.heartbeat(self.name)
             try:
                 records: RecordBatch = await poll(failpoints.arm(consumer, "handler.consumer"))
-                return records
             except Exception:
                 # An unreadable record also loses the fetched records of other partitions.
                 self._reset_positions()
                 self.unverified = {topic_partition.partition for topic_partition in consumer.assignment()}
                 raise
+            if not records and self.session is not None:
+                watermarks = self.session.position_tracker.known_watermarks
+                await self.passed_markers.note_positions(consumer, self.commands_topic, watermarks)
+            return records
 
         return poll_with_heartbeat

@@ -10,6 +10,7 @@ from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, HeartbeatConnection, connect
 from services.eventlog.store import EventStore
+from services.handler.passed_markers import PassedMarkers
 from services.handler.position_tracker import PositionTracker
 from services.kafka.topics import full_topic_name
 from services.runtime.failpoints import failpoints
@@ -31,6 +32,7 @@ async def open_log_session(
     authorizer: CommandAuthorizer | None,
     health: Health,
     loop_name: str,
+    passed_markers: PassedMarkers,
 ) -> LogSession:
     """Connect as a writer; each query sends a heartbeat for the loop. Raises POSTGRES_ERRORS."""
 
@@ -54,7 +56,7 @@ async def open_log_session(
             snapshot_events=settings.handler_snapshot_events,
             give_way=give_way_with_heartbeat,
         )
-        return LogSession(connection, processor, PositionTracker(event_store, incarnation))
+        return LogSession(connection, processor, PositionTracker(event_store, incarnation, passed_markers))
     except BaseException:
         connection.terminate()
         raise

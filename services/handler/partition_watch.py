@@ -72,6 +72,7 @@ class ConsumerWatch:
             return
         assigned = {place for place in client.assignment() if place.partition in offsets}
         self._partition_count = rejoin_if_partitions_added(client, consumer.commands_topic, self._partition_count)
+        consumer.passed_markers.confirm(offsets)
         if not await sample_lag(consumer.lag, client, assigned, offsets):
             return
         consumer.health.set_component_problem(f"{consumer.name} transactions", self._describe_open_transaction(offsets))

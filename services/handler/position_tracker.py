@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from services.eventlog.store import EventStore
+from services.handler.passed_markers import PassedMarkers
 from services.handler.position_checks import find_removed_offsets, find_replaced_offset, has_gap, is_new
 from services.kafka.partitioning import group_by_partition
 
@@ -35,10 +36,11 @@ class Positions:
 class PositionTracker:
     """The watermarks of one consumer's partitions. ``redelivered_count``: processed records in the last batch."""
 
-    def __init__(self, event_store: EventStore, incarnation: int) -> None:
+    def __init__(self, event_store: EventStore, incarnation: int, passed_markers: PassedMarkers | None = None) -> None:
         self.event_store = event_store
         self.incarnation = incarnation
         self.redelivered_count = 0
+        self._passed_markers = passed_markers or PassedMarkers()
         self._positions = Positions()
 
     def reset(self) -> None:
@@ -49,6 +51,12 @@ class PositionTracker:
     def watermarks(self) -> Mapping[int, int]:
         """The highest processed offset of each partition that had records since the last reset, as far as known."""
         return self._positions.watermarks
+
+    @property
+    def known_watermarks(self) -> Mapping[int, int]:
+        """The watermarks of the partitions that are processed; all that was read of them is, between two batches."""
+        stopped = self._positions.stopped
+        return {partition: last for partition, last in self.watermarks.items() if partition not in stopped}
 
     @property
     def stopped(self) -> Mapping[int, str]:
@@ -138,7 +146,8 @@ class PositionTracker:
                 continue
             topic_partition = TopicPartition(first_record.topic, partition)
             beginning_offset = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
-            removed = find_removed_offsets(watermark, beginning_offset)
+            last_known = max(watermark, self._passed_markers.end(partition) - 1)
+            removed = find_removed_offsets(last_known, beginning_offset)
             resume_offset = max(watermark, 0, beginning_offset)
             if removed:
                 self._stop(partition, describe_removed(removed))
@@ -166,7 +175,10 @@ def describe_stop(partition: int, reason: str) -> str:
 
 def describe_removed(removed: range) -> str:
     """Name the offsets that were lost."""
-    return f"records {removed[0]} to {removed[-1]} were removed by retention, unprocessed"
+    return (
+        f"records {removed[0]} to {removed[-1]} were removed by retention, unprocessed (if a producer sends commands in"
+        " transactions, they may have been the markers of one, which are no commands)"
+    )
 
 
 def _needs_verification(positions: Positions, partition: int, first_offset: int) -> bool:

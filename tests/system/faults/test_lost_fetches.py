@@ -27,6 +27,7 @@ from services.handler.consumer import CommandConsumer
 from services.handler.metrics import HandlerTelemetry
 from services.handler.partition_watch import PartitionWatch
 from services.handler.position_tracker import PositionTracker
+from services.handler.record_poll import RecordPoll
 from services.kafka import topics
 from services.kafka.client_options import client_options
 from services.runtime.command_line import ActionRefused
@@ -130,6 +131,34 @@ async def test_commands_between_transaction_markers_are_processed(system: System
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count_rows(system) < 4:
                 await reader.process(await fetch(consumer, 1))
+
+
+async def test_partition_whose_last_transaction_markers_retention_removed_goes_on(system: System) -> None:
+    commands = topics.full_topic_name(system.prefix, "commands")
+    producer = AIOKafkaProducer(**client_options(system.bootstrap), transactional_id=f"{system.prefix}.lms")
+    await producer.start()
+    async with producer.transaction():
+        await producer.send_and_wait(commands, json.dumps(course_commands(1)[0]).encode(), partition=0)
+    await producer.stop()
+    command_consumer = build_command_consumer(system)
+    poll = command_consumer.with_heartbeat(RecordPoll(9))
+    place = TopicPartition(commands, 0)
+    async with open_consumer(system, 0) as consumer, asyncio.timeout(DEADLINE_SECONDS):
+        while await count_rows(system) < 1 or await consumer.position(place) < 2 or await poll(consumer):
+            records = await poll(consumer)
+            if records:
+                await handle(command_consumer, consumer, records)
+        command_consumer.faststream_subscriber.consumer = consumer
+        await check_kafka(command_consumer)
+        await remove_records(system, 0, before_offset=2)
+        command_consumer.disconnect()  # As after a failover: what was read is not forgotten.
+        await send(system, course_commands(1), partition=0)
+        while await count_rows(system) < 2:
+            records = await poll(consumer)
+            if records:
+                await handle(command_consumer, consumer, records)
+                assert command_consumer.health.component_problems == {}
+    command_consumer.disconnect()
 
 
 async def test_records_removed_by_retention_stop_the_partition(system: System, processor: CommandProcessor) -> None:

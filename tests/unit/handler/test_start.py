@@ -10,6 +10,7 @@ from services.config.handler import HandlerSettings
 from services.eventlog.installation import Installation
 from services.handler import __main__ as handler
 from services.handler import log_session
+from services.handler.passed_markers import PassedMarkers
 from services.runtime.health import Health
 
 
@@ -69,6 +70,6 @@ async def test_connection_whose_session_cannot_be_built_is_closed(part: str, mon
     monkeypatch.setattr(log_session, part, fail)
 
     with pytest.raises(FileNotFoundError):
-        await log_session.open_log_session(new_settings(), installation, None, Health(), "commands-0")
+        await log_session.open_log_session(new_settings(), installation, None, Health(), "commands-0", PassedMarkers())
 
     assert connection.is_terminated

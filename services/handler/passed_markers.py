@@ -1,0 +1,48 @@
+"""Remembers which offsets after the last processed record of a partition are transaction markers.
+
+Consumers never get markers. Once retention has removed them, nothing tells them from lost records.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaConsumer
+
+from services.handler.topic_offsets import PartitionOffsets
+from services.runtime.errors import KAFKA_CLIENT_ERRORS
+
+POSITION_SECONDS_MAX = 0.5
+
+
+class PassedMarkers:
+    """The offsets up to which a consumer's partitions have only markers after their last processed record."""
+
+    def __init__(self) -> None:
+        # By partition: the watermark, and the position of the consumer when it had processed all that it had read.
+        self._idle: dict[int, tuple[int, int]] = {}
+        self._ends: dict[int, int] = {}
+
+    def end(self, partition: int) -> int:
+        """Return the offset before which nothing was lost after the last processed record, 0 if none is known."""
+        return self._ends.get(partition, 0)
+
+    async def note_positions(self, consumer: AIOKafkaConsumer, topic: str, watermarks: Mapping[int, int]) -> None:
+        """Note the positions of partitions while no record is in progress; ``watermarks``: of those that are known."""
+        try:
+            async with asyncio.timeout(POSITION_SECONDS_MAX):
+                for place in consumer.assignment():
+                    if place.topic == topic and place.partition in watermarks:
+                        watermark = watermarks[place.partition]
+                        self._idle[place.partition] = watermark, await consumer.position(place)
+        except (*KAFKA_CLIENT_ERRORS, TimeoutError):
+            return  # A rebalance: the next poll notes the partitions that are still assigned.
+
+    def confirm(self, offsets: Mapping[int, PartitionOffsets]) -> None:
+        """Take positions that were reached by reading: the partition still begins before them.
+
+        A position below the beginning is moved there without reading what is in between.
+        """
+        for partition, (watermark, position) in self._idle.items():
+            if partition in offsets and offsets[partition].beginning <= watermark + 1 < position:
+                self._ends[partition] = position
+        self._idle.clear()

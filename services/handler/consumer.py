@@ -23,7 +23,7 @@ from services.handler.metrics import HandlerTelemetry, build_in_flight_records
 from services.handler.offset_committer import OffsetCommitter
 from services.handler.passed_markers import PassedMarkers
 from services.handler.position_checks import is_new
-from services.kafka.client_compat import Poll, wait_until_idle
+from services.kafka.client_compat import Poll, rejoin_after_failed_task, wait_until_idle
 from services.kafka.partitioning import group_by_partition
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, POSTGRES_ERRORS, describe_error
@@ -67,6 +67,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.session: LogSession | None = None
         self.failing_partitions: set[int] = set()
         self.is_revoking = False
+        self.is_poll_failing = False
         self.offset_committer = OffsetCommitter()
         self.faststream_subscriber: Any = None
         self.stopping = False
@@ -291,11 +292,17 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.health.heartbeat(self.name)
             try:
                 records: RecordBatch = await poll(failpoints.arm(consumer, "handler.consumer"))
-            except Exception:
+            except Exception as error:
+                self.health.set_component_problem(f"{self.name} polls", describe_error(error, "kafka"))
+                self.is_poll_failing = True
+                rejoin_after_failed_task(consumer)
                 # An unreadable record also loses the fetched records of other partitions.
                 self._reset_positions()
                 self.unverified = {topic_partition.partition for topic_partition in consumer.assignment()}
                 raise
+            if self.is_poll_failing:
+                self.is_poll_failing = False
+                self.health.set_component_problem(f"{self.name} polls", None)
             if not records and self.session is not None:
                 watermarks = self.session.position_tracker.known_watermarks
                 await self.passed_markers.note_positions(consumer, self.commands_topic, watermarks)

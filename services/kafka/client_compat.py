@@ -40,6 +40,17 @@ def request_rejoin(consumer: AIOKafkaConsumer) -> None:
         consumer._coordinator.request_rejoin()
 
 
+def rejoin_after_failed_task(consumer: AIOKafkaConsumer) -> None:
+    """Join the group again if the consumer's heartbeats, or its reads of committed offsets, ended with an error.
+
+    aiokafka starts these tasks again only when it joins the group. After a heartbeat that the broker refused, each
+    poll raises the same error for ever, even if the broker would take the next one.
+    """
+    tasks = [getattr(consumer._coordinator, name, None) for name in ("_heartbeat_task", "_commit_refresh_task")]
+    if any(task is not None and task.done() and not task.cancelled() and task.exception() for task in tasks):
+        request_rejoin(consumer)
+
+
 async def fetch_partitions(consumer: AIOKafkaConsumer) -> Mapping[str, frozenset[int]]:
     """Read the partitions of all topics, whatever the consumer is assigned. Raises KafkaError.
 

@@ -13,7 +13,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.errors import ConcurrentTransactions, KafkaError, OutOfOrderSequenceNumber
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    OutOfOrderSequenceNumber,
+)
 from aiokafka.producer.sender import AddPartitionsToTxnHandler
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
@@ -25,6 +31,7 @@ from services.kafka import transactions
 from services.kafka.client_compat import (
     fetch_partitions,
     read_producer_identity,
+    rejoin_after_failed_task,
     replace_poll,
     request_rejoin,
     resume_producer,
@@ -168,6 +175,46 @@ async def test_requested_rejoin_assigns_the_partitions_again(bootstrap: str) -> 
                 request_rejoin(consumer)
         finally:
             await consumer.stop()
+
+
+async def poll_for_ever(consumer: AIOKafkaConsumer) -> None:
+    while True:
+        await consumer.getmany(timeout_ms=50)
+
+
+async def test_consumer_goes_on_after_a_refused_heartbeat(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, refused = f"{RUN_PREFIX}-heartbeats", 0
+    do_heartbeat = GroupCoordinator._do_heartbeat
+
+    async def refuse_once(coordinator: Any) -> Any:
+        nonlocal refused
+        refused += 1
+        if refused == 1:
+            raise GroupAuthorizationFailedError(coordinator.group_id)
+        return await do_heartbeat(coordinator)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", refuse_once)
+    async with create_topic(bootstrap, topic):
+        consumer = AIOKafkaConsumer(
+            topic, **client_options(bootstrap), group_id=topic, heartbeat_interval_ms=100, auto_offset_reset="earliest"
+        )
+        producer = AIOKafkaProducer(**client_options(bootstrap))
+        await producer.start()
+        await consumer.start()
+        try:
+            async with asyncio.timeout(20):
+                with pytest.raises(GroupAuthorizationFailedError):
+                    await poll_for_ever(consumer)
+                rejoin_after_failed_task(consumer)
+                await producer.send_and_wait(topic, b"after", partition=0)
+                records: dict[Any, Any] = {}
+                # The error was already handed over once more when the group is joined.
+                while not records or refused < 3:
+                    with contextlib.suppress(GroupAuthorizationFailedError):
+                        records |= await consumer.getmany(timeout_ms=50)
+        finally:
+            await consumer.stop()
+            await producer.stop()
 
 
 async def test_partitions_of_all_topics_are_read_and_no_topic_is_created(bootstrap: str) -> None:

@@ -281,6 +281,9 @@ async def test_repeatedly_lost_batch_is_refetched_after_corrupt_record_errors(
         assert await fetch(consumer, 3)
         raise CorruptRecordException
 
+    async def poll_nothing(_: AIOKafkaConsumer) -> tuple[Record, ...]:
+        return ()
+
     await send(system, course_commands(12), partition=0)
     command_consumer = build_command_consumer(system)
     async with open_consumer(system, 0) as consumer:
@@ -288,6 +291,9 @@ async def test_repeatedly_lost_batch_is_refetched_after_corrupt_record_errors(
             await handle(command_consumer, consumer, await fetch(consumer, 3))
             with pytest.raises(CorruptRecordException):
                 await command_consumer.with_heartbeat(fail_after_fetch)(consumer)
+            assert "CorruptRecord" in str(command_consumer.health.component_problems)
+        assert not await command_consumer.with_heartbeat(poll_nothing)(consumer)
+        assert command_consumer.health.component_problems == {}
         async with asyncio.timeout(DEADLINE_SECONDS):
             while await count_rows(system) < 12:
                 await handle(command_consumer, consumer, await fetch(consumer, 3))

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as AioTopicPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
@@ -25,7 +25,7 @@ from services.console.reader_groups import read_groups
 from services.kafka.client_options import client_options, librdkafka_options
 from services.kafka.topic_reader import open_reader
 from services.kafka.topics import full_topic_name
-from tests.fixtures.fault_helpers import publication_commands
+from tests.fixtures.fault_helpers import course_commands, publication_commands
 from tests.fixtures.gateway_client import GatewayClient
 from tests.fixtures.process_runner import wait_until
 from tests.fixtures.secure import acting_as
@@ -147,6 +147,33 @@ async def test_console_shows_the_lag_of_groups_that_it_may_describe_and_names_th
     assert group in refused.hint
     assert "User:console --operation Describe" in refused.hint
     assert [lag.members for lag in allowed.lags if lag.group == group] == [0]
+
+
+async def test_handler_decides_again_after_its_group_was_forbidden_for_a_while(running_system: System) -> None:
+    prefix, admin = running_system.prefix, AdminClient(client_settings(running_system.bootstrap))
+    handler = next(process for process in running_system.processes if process.name.startswith("handler"))
+    (group,) = [acl for acl in build_acls("handler", "handler", prefix) if acl.restype == ResourceType.GROUP]
+    granted = AclBindingFilter(
+        group.restype,
+        group.name,
+        group.resource_pattern_type,
+        group.principal,
+        "*",
+        group.operation,
+        group.permission_type,
+    )
+    (removed,) = admin.delete_acls([granted]).values()
+    assert len(removed.result(DEADLINE_SECONDS)) == 1
+    try:
+        await wait_until(
+            lambda: "GroupAuthorizationFailed" in handler.get_readiness()[1],
+            "the handler is refused and not ready",
+        )
+    finally:
+        grant(admin, [group])
+    await wait_until(lambda: handler.get_readiness()[0] == 200, "the handler is ready again")
+    command = course_commands(1)[0]
+    assert (await running_system.client.send_and_wait(command))["status"] == "accepted"
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -105,10 +105,7 @@ class BatchWriter:
             position = self._rows.add_event(
                 shard, serialized.is_live, stream.number, version, event.name, data, metadata
             )
-            self.size += len(data) + len(metadata) + sum(map(len, serialized.personal_data.values()))
-            if serialized.request is not None:
-                # Every event has a copy of it, encrypted and as base64.
-                self.size += len(serialized.request) * 4 // 3
+            self.size += serialized.size
             self._add_personal_data(serialized, state, incoming.command.actor_id)
             self._state_cache.apply(state, event, position, self.decided_at, serialized.large_event_bytes)
 

@@ -13,6 +13,7 @@ from services.commands.state_size import estimate_large_event_bytes
 from services.commands.verdict_body import encode_duplicate_verdict, encode_verdict
 from services.eventlog.personal_data import encode_values
 from services.eventlog.personal_fields import may_have_personal_values, take_out
+from services.moderation.commands import Command
 from services.moderation.decisions import (
     COMMAND_EXPIRED,
     COMMAND_ID_REUSED,
@@ -20,12 +21,19 @@ from services.moderation.decisions import (
     UNAUTHENTICATED,
     Accepted,
     Decision,
+    Rejected,
+    invalid_field,
 )
 from services.moderation.event_payloads import to_payload
 from services.moderation.events import Event
 from services.moderation.value_object import value_object
 
 OUTPUT_BYTES_MAX = 3 << 20
+# A transaction holds a command as a whole: it takes about 4 KiB of memory an event, and PostgreSQL takes at most 1 GiB.
+EVENTS_MAX = 100_000
+EVENTS_BYTES_MAX = 256 << 20
+# So many events of at most OUTPUT_BYTES_MAX, with their metadata, are below the limit.
+EVENTS_UNMEASURED = 64
 # Serializing this many events takes some tens of milliseconds.
 EVENTS_PER_STEP = 1_000
 _NO_PERSONAL_DATA: Mapping[int, bytes] = {}
@@ -50,6 +58,12 @@ class SerializedEvent:
     request: bytes | None
     large_event_bytes: int
 
+    @property
+    def size(self) -> int:
+        """The characters of the event's row; the request is stored encrypted and as base64 with every event."""
+        size = len(self.data) + len(self.metadata) + sum(map(len, self.personal_data.values()))
+        return size if self.request is None else size + len(self.request) * 4 // 3
+
 
 @value_object()
 class SerializedCommand:
@@ -68,13 +82,16 @@ def serialize(
 ) -> SerializedCommand:
     """Serialize a decision on ``state``, which has not changed since.
 
-    The command is rejected if a part of the decision has more than ``OUTPUT_BYTES_MAX``: it could not be published.
+    The command is rejected if a part of the decision has more than ``OUTPUT_BYTES_MAX``: it could not be published. And
+    if its events have more than ``EVENTS_BYTES_MAX``, or number more than ``EVENTS_MAX``: they could not be appended.
     """
     causation = build_causation(incoming)
     events: list[SerializedEvent] = []
     if isinstance(decision, Accepted):
         request = encode_request(incoming, decision.events, state)
         events = _serialize_events(incoming, decision.events, state, causation, request, decided_at, state.version + 1)
+        if len(events) > EVENTS_UNMEASURED and _measure(events) > EVENTS_BYTES_MAX:
+            events = []
     return _complete(incoming, decision, state, decided_at, causation, events)
 
 
@@ -88,15 +105,33 @@ async def serialize_in_steps(
     """Serialize a decision with many events, with a ``pause`` after each EVENTS_PER_STEP of them; see ``serialize``."""
     causation = build_causation(incoming)
     events: list[SerializedEvent] = []
+    if len(accepted.events) > EVENTS_MAX:
+        return _complete(incoming, _refuse_count(incoming.command), state, decided_at, causation, events)
     request = encode_request(incoming, accepted.events, state)
+    size = 0
     for start in range(0, len(accepted.events), EVENTS_PER_STEP):
         step = accepted.events[start : start + EVENTS_PER_STEP]
         first_version = state.version + 1 + start
         events += _serialize_events(incoming, step, state, causation, request, decided_at, first_version)
+        size += _measure(events[start:])
         if len(events) < start + len(step):
+            break
+        if size > EVENTS_BYTES_MAX:
+            events = []
             break
         await pause()
     return _complete(incoming, accepted, state, decided_at, causation, events)
+
+
+def _measure(events: Sequence[SerializedEvent]) -> int:
+    return sum(event.size for event in events)
+
+
+def _refuse_count(command: ReadableCommand) -> Rejected:
+    too_many = f"would make more than {EVENTS_MAX:,} events"
+    if isinstance(command, Command) and hasattr(command.data, "student_ids"):
+        return invalid_field("data.student_ids", f"{too_many}: send at most 10,000 students at a time")
+    return invalid_field("course_id", f"{too_many}: the course has too many students, divide it")
 
 
 def _complete(

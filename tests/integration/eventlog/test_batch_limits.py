@@ -11,6 +11,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from schemas.topics import DEFAULT_SHARD_COUNT
+from services.commands import serialization
 from services.commands.batch_limits import BatchLimits, give_way
 from services.commands.processor import CommandProcessor
 from services.eventlog.first_verdicts import BODIES_PER_FETCH
@@ -173,6 +174,35 @@ async def test_requests_of_live_events_count_toward_the_size_of_a_batch(
     sizes = [len(row["metadata"]) for row in await connection.fetch(sealed)]
     assert len(sizes) == STUDENTS
     assert min(sizes) > 2_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "remedy"),
+    [
+        ("EVENTS_MAX", 1_099, "data.student_ids would make more than 1,099 events: send at most 10,000 students"),
+        ("EVENTS_BYTES_MAX", 300_000, "too large to publish: send fewer or shorter items in one command"),
+    ],
+)
+async def test_command_that_makes_too_much_is_refused_with_the_remedy(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    value: int,
+    remedy: str,
+) -> None:
+    course = Class(students=1_100)
+    processor = await build_processor(EventStore(connection), BatchLimits())
+    await process_all(processor, course.setup(), course.watermarks)
+    monkeypatch.setattr(serialization, limit, value)
+    # The first toggle posts every grade.
+    await process_all(processor, course.toggles(2), course.watermarks)
+
+    verdicts = await connection.fetch(
+        "select body->>'reason' as reason, body->>'message' as message from verdict where body->>'status' = 'rejected'"
+    )
+    assert [row["reason"] for row in verdicts] == ["invalid_command"]
+    assert remedy in verdicts[0]["message"]
+    assert await count_events(connection) == 0
 
 
 async def test_failed_transaction_keeps_earlier_ones_and_is_processed_again(

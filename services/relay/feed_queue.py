@@ -24,8 +24,9 @@ QueuedRow: TypeAlias = tuple[FeedRow, Sequence[str]]
 class FeedQueue:
     """Reads the log ahead of the relay's progress; the log only grows, so that queued rows stay valid.
 
-    An event with a live number is queued once, for ``events`` and the grade change outputs together. A grade change
-    output that is being refilled lags behind ``events``: it gets rows from its own feed until it has caught up.
+    An event with a live number is queued once, for ``events`` and the grade change outputs together. While one of them
+    is being refilled, it lags behind the others: a grade change output that is not level with ``events`` gets rows from
+    its own feed, so that new grades do not wait for a refill of ``events``.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class FeedQueue:
             return
         heads = self._check_heads(await self._feed_reader.heads(self._shards))
         for output in GRADE_CHANGE_BUILDERS:
-            lagging_rows = await self._read_feed(output, self._live_numbers)
-            self.rows.extend((row, (output,)) for row in lagging_rows)
+            rows = await self._read_feed(output, self._find_own_ends(output, heads["published"]))
+            self.rows.extend((row, (output,)) for row in rows)
         events = await self._read_feed("events", heads["events"])
         self.rows.extend(
             (row, AS_STORED if row.live_number is None else self._choose_outputs(row))
@@ -73,6 +74,18 @@ class FeedQueue:
                         " published"
                     )
         return heads_by_shard
+
+    def _find_own_ends(self, output: str, heads: Mapping[int, int]) -> dict[int, int]:
+        """Return, by shard, up to which live number a grade change output is read from its own feed.
+
+        Behind ``events`` it is read up to there, ahead of it up to the head. Level with it, it gets no row of its own:
+        the next one is queued for all outputs together.
+        """
+        last_queued = self._last_queued[output]
+        return {
+            shard: heads[shard] if last_queued[shard] > live_number else live_number
+            for shard, live_number in self._live_numbers.items()
+        }
 
     async def _read_feed(self, output: str, up_to: Mapping[int, int]) -> list[FeedRow]:
         """Read the output's next rows, up to these sequence numbers by shard; each shard gets an equal share."""

@@ -5,12 +5,13 @@ import pytest
 
 from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feed_history import FeedHistory
-from services.eventlog.feeds import FEED_BY_TOPIC
+from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
 from services.eventlog.initial_progress import build_initial_progress
 from services.kafka.partitioning import ALL_SHARDS, SHARD_COUNT
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
-from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper
+from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, RecordMapper, get_sequence
+from services.relay.feed_queue import FeedQueue
 from services.relay.transaction_builder import BYTES_MAX, TransactionBuilder
 from tests.fixtures.dead_letter_fixtures import LogOnly, append_dead_letters
 from tests.fixtures.recorded_topics import FORM, RecordCopy, RecordedTopics
@@ -86,6 +87,27 @@ async def test_refilled_topics_mark_records_as_replayed_up_to_the_previous_end(
             assert record_copies(found[output], shard) == again + records[before:]
     assert progress.sequences == {output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS}
     assert not progress.replays
+
+
+async def test_new_grades_do_not_wait_until_events_is_refilled(recorded_topics: RecordedTopics) -> None:
+    relayed = {output: relayed_counts(recorded_topics, output) for output in OUTPUT_TOPICS}
+    all_but_one = tuple(max(count - 1, 0) for count in relayed["live-events"])
+    sequences = relayed | dict.fromkeys(GRADE_CHANGE_BUILDERS, all_but_one) | {"events": ZEROS}
+    progress = RelayProgress(sequences, {"events": relayed["events"]})
+    connection = await asyncpg.connect(recorded_topics.system.database_url)
+    try:
+        queue = FeedQueue(FeedReader(connection), progress, dict.fromkeys(ALL_SHARDS, 0), RECORDS_MAX)
+        await queue.fill()
+    finally:
+        await connection.close()
+
+    queued = {
+        output: {(row.shard, get_sequence(output, row)) for row, outputs in queue.rows if output in outputs}
+        for output in GRADE_CHANGE_BUILDERS
+    }
+    new = {(shard, count) for shard, count in enumerate(relayed["live-events"]) if count}
+    assert new
+    assert queued == dict.fromkeys(GRADE_CHANGE_BUILDERS, new)
 
 
 def published_events(recorded_topics: RecordedTopics, shard: int) -> list[RecordCopy]:

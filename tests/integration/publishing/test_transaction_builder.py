@@ -134,7 +134,7 @@ async def test_rows_older_than_new_topics_are_marked_as_replayed(recorded_topics
 
 
 async def test_transaction_of_dead_letters_is_bounded_by_the_bytes_of_their_headers(database_url: str) -> None:
-    headers = [("trace", b"x" * (BYTES_MAX // 3))]
+    headers: list[tuple[str, bytes | None]] = [("trace", b"x" * (BYTES_MAX // 3))]
     await append_dead_letters(LogOnly(database_url), 3, [b"", b"", b"", b"", b""], record_headers=headers)
 
     connection = await asyncpg.connect(database_url)

@@ -9,6 +9,9 @@ import itertools
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
 from deploy.benchmarks.end_to_end_latency_probe import ArrivalProbe
 from deploy.benchmarks.environment import BenchInstallation, BenchServers
 from deploy.benchmarks.in_process import courses_per_shard, create_graded_courses, decide
@@ -31,6 +34,7 @@ from schemas.topics import OUTPUT_TOPICS
 from services.eventlog.feeds import FEED_BY_TOPIC, FeedReader
 from services.eventlog.installation import read_installation
 from services.eventlog.postgres import READER, connect
+from services.kafka.client_options import client_options
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.progress_topic import write_progress
 from services.kafka.relay_progress import RelayProgress
@@ -73,11 +77,31 @@ async def mark_all_relayed(installation: BenchInstallation) -> RelayProgress:
     finally:
         await connection.close()
     sequences = {output: tuple(heads[FEED_BY_TOPIC[output]]) for output in OUTPUT_TOPICS}
-    # The topics are empty: as for a replay, the relay does not compare their ends with the progress.
-    replays = {output: tuple(number + 1 for number in numbers) for output, numbers in sequences.items()}
-    progress = RelayProgress(sequences, replays, installation=installation_id)
+    progress = RelayProgress(sequences, installation=installation_id)
+    await _empty_output_topics(installation)
     await write_progress(installation.bootstrap, full_topic_name(installation.prefix, "progress"), progress)
     return progress
+
+
+async def _empty_output_topics(installation: BenchInstallation) -> None:
+    """Leave the output topics as retention would: a relay refuses topics that never had the records of its progress."""
+    partitions = [
+        TopicPartition(full_topic_name(installation.prefix, output), shard)
+        for output in OUTPUT_TOPICS
+        for shard in ALL_SHARDS
+    ]
+    producer = AIOKafkaProducer(**client_options(installation.bootstrap), enable_idempotence=True)
+    admin = AIOKafkaAdminClient(**client_options(installation.bootstrap))
+    try:
+        await producer.start()
+        for partition in partitions:
+            await producer.send(partition.topic, b"", partition=partition.partition)
+        await producer.flush()
+        await admin.start()
+        await admin.delete_records({partition: RecordsToDelete(before_offset=-1) for partition in partitions})
+    finally:
+        await admin.close()
+        await producer.stop()
 
 
 async def latency(bench_servers: BenchServers, scale: Scale) -> list[Measurement]:

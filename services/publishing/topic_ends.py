@@ -54,14 +54,15 @@ class EndMismatch:
 def find_mismatches(progress: RelayProgress, ends: Mapping[str, Sequence[End]]) -> list[EndMismatch]:
     """Return every mismatching shard of each output.
 
-    Skip shards that are being refilled, and shards that retention emptied.
+    Skip shards that retention emptied, and shards whose replay is to begin: they end with what was published before it.
     """
     mismatches = []
     for output, output_ends in ends.items():
         for shard in progress.shards:
             sequence, end = progress.sequences[output][shard], output_ends[shard]
             actual = 0 if end.sequence is None and end.never_truncated else end.sequence
-            if actual is not None and actual != sequence and not progress.is_replaying(output, shard):
+            begins_replay = sequence == 0 and progress.is_replaying(output, shard)
+            if actual is not None and actual != sequence and not begins_replay:
                 mismatches.append(EndMismatch(output, shard, actual, sequence))
     return mismatches
 

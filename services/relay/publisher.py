@@ -56,12 +56,8 @@ class Publisher:
             for metadata in all_metadata:
                 output, shard = metadata.topic.removeprefix(f"{self._prefix}."), metadata.partition
                 previous_sequences = previous_progress.sequences.get(output)
-                if (
-                    metadata.offset == 0
-                    and previous_sequences
-                    and previous_sequences[shard]
-                    and not previous_progress.is_replaying(output, shard)
-                ):
+                # A partition that retention or a rewind emptied goes on after the offsets of what was removed.
+                if metadata.offset == 0 and previous_sequences and previous_sequences[shard]:
                     raise OperatorRequired(f"{metadata.topic} was recreated while the relay ran; nothing was committed")
 
         await send_transaction(

@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,8 +15,11 @@ from schemas.topics import OUTPUT_TOPICS, TOPICS
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka import topics
 from services.kafka.client_options import client_options
+from services.kafka.progress_topic import read_progress, write_progress
+from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.topic_ends import End
+from services.relay.publisher import Publisher
 from services.relay.startup_checks import OperatorRequired, verify_topics_complete
 from tests.fixtures.fault_helpers import (
     assert_dense,
@@ -157,6 +161,49 @@ async def test_relay_detects_a_topic_recreated_while_it_runs(system: System) -> 
     assert (await RecordedTopics(system, {}).verify_topic(name, "events", True)).sound
 
 
+async def test_topic_that_is_lost_again_during_its_refill_is_refilled_from_its_start(system: System) -> None:
+    await start_handler(system)
+    relay = await start_relay(system)
+    commands = publication_commands(5)
+    await send_all(system, commands)
+    await wait_until_published(system, len(commands))
+    relay.kill()
+    before = await read_topics(system)
+    await recreate_topics(system, "live-events")
+    progress_name = topics.full_topic_name(system.prefix, "progress")
+    progress = await read_progress(system.bootstrap, progress_name)
+    assert progress is not None
+    published = progress.sequences["live-events"]
+    refilled = tuple(number // 2 for number in published)
+    in_refill = replace(
+        progress, sequences={**progress.sequences, "live-events": refilled}, replays={"live-events": published}
+    )
+    # As a relay leaves it that stops after half of a refill.
+    await write_progress(system.bootstrap, progress_name, replace(in_refill, last_ids={}))
+    await assert_relay_stops(relay, "moderated-grading admin rewind topics live-events")
+
+    await rewind_relay(system, "topics", "live-events")
+    relay.start()
+    await relay.wait_until_ready()
+    await wait_until_topics_hold(system, before)
+    held = (await read_topics(system))["live-events"]
+    assert sorted(held, key=str) == sorted((copy.as_replayed() for copy in before["live-events"]), key=str)
+
+
+async def test_transaction_on_a_topic_recreated_during_its_refill_is_not_committed(system: System) -> None:
+    progress = await read_progress(system.bootstrap, topics.full_topic_name(system.prefix, "progress"))
+    assert progress is not None
+    before = replace(progress, sequences=shard_0_sequences(events=300), replays=shard_0_sequences(events=1000))
+    after = replace(before, sequences=shard_0_sequences(events=301))
+    publisher = Publisher(system.bootstrap, system.prefix, 0)
+    try:
+        await publisher.start()
+        with pytest.raises(OperatorRequired, match="events was recreated while the relay ran; nothing was committed"):
+            await publisher.publish([OutgoingRecord("events", 0, None, b"{}", [])], before, after)
+    finally:
+        await publisher.close()
+
+
 async def test_verification_reports_all_lost_topics_and_the_relay_refills_them(system: System) -> None:
     handler = await start_handler(system)
     relay = await start_relay(system)
@@ -244,9 +291,34 @@ def test_relay_continues_if_log_and_topics_agree(changed: dict[str, End]) -> Non
     ],
 )
 def test_relay_stops_if_a_topic_end_differs_from_the_checkpoint(output: str, end: End, why: str) -> None:
-    with pytest.raises(OperatorRequired, match=f"{why}.*rewind topics {output.replace('_', '-')}$"):
-        verify_topics_complete(RelayProgress(RELAYED_SEQUENCES), topic_ends(**{output: end}))
-    # Except while it is being refilled.
-    verify_topics_complete(
-        RelayProgress(RELAYED_SEQUENCES, shard_0_sequences(**{output: 11})), topic_ends(**{output: end})
-    )
+    # It was recreated, or lost records at its end, perhaps while it was being refilled.
+    for replay_ends in ({}, shard_0_sequences(**{output: 11})):
+        with pytest.raises(OperatorRequired, match=f"{why}.*rewind topics {output.replace('_', '-')}$"):
+            verify_topics_complete(RelayProgress(RELAYED_SEQUENCES, replay_ends), topic_ends(**{output: end}))
+
+
+@pytest.mark.parametrize(
+    ("sequence", "end"),
+    [
+        (0, End(11)),
+        (0, End(11, is_replay=True)),
+        (0, End(7, is_replay=True)),
+        (0, End()),
+        (7, End(7, is_replay=True)),
+        (7, End(7)),
+        (7, End(None, never_truncated=False)),
+    ],
+    ids=[
+        "rewound to its start",
+        "rewound to its start after a replay",
+        "rewound to its start in the middle of a replay",
+        "recreated",
+        "in the middle of a replay",
+        "rewound to what is left of it",
+        "emptied by retention",
+    ],
+)
+def test_relay_goes_on_with_a_replay(sequence: int, end: End) -> None:
+    sequences = {**RELAYED_SEQUENCES, **{"events": shard_0_sequences(events=sequence)["events"]}}
+    replay_ends = {"events": shard_0_sequences(events=11)["events"]}
+    verify_topics_complete(RelayProgress(sequences, replay_ends), topic_ends(events=end))

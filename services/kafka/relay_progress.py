@@ -30,7 +30,8 @@ class RelayProgress:
     ``sequences``: the last published sequence number of each shard, by topic (0: none). ``last_ids``: the id of that
     record, None if nothing was published or the id is not known. ``replays`` names the topics that are being
     replayed, with the last sequence number of each shard that had been published before: up to it, records carry
-    ``replay: true``. All three are indexed by shard; shards of other lanes have 0 or None.
+    ``replay: true``. ``replay_end_ids``: the ids of the log's rows at these ends, None if not known. All four are
+    indexed by shard; shards of other lanes have 0 or None.
 
     ``installation`` is the id of the log that the topics belong to.
     """
@@ -40,6 +41,7 @@ class RelayProgress:
     last_ids: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     shards: tuple[int, ...] = tuple(range(SHARD_COUNT))
     installation: str = ""
+    replay_end_ids: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     @classmethod
     def initial(
@@ -51,9 +53,13 @@ class RelayProgress:
 
     @classmethod
     def merge(cls, lanes: Iterable["RelayProgress"]) -> "RelayProgress":
-        """Merge the progress of several lanes of one relay. Raises ValueError if there are none."""
+        """Merge the progress of several lanes of one relay. Raises ValueError if there are none.
+
+        The ids at the ends of replays are left out: whoever changes the ends would keep those of other rows. A relay
+        reads them when it takes a lane over.
+        """
         first, *others = lanes
-        merged = first
+        merged = replace(first, replay_end_ids={})
         for other in others:
             merged = replace(
                 merged,
@@ -77,15 +83,18 @@ class RelayProgress:
                 topic: by_shard for topic, by_shard in restricted.items() if numbers is self.sequences or any(by_shard)
             }
 
-        ids = {
-            topic: tuple(last_id if shard in kept else None for shard, last_id in enumerate(by_shard))
-            for topic, by_shard in self.last_ids.items()
-        }
+        def restrict_ids(ids: Mapping[str, tuple[str | None, ...]]) -> dict[str, tuple[str | None, ...]]:
+            return {
+                topic: tuple(record_id if shard in kept else None for shard, record_id in enumerate(by_shard))
+                for topic, by_shard in ids.items()
+            }
+
         return replace(
             self,
             sequences=restrict_numbers(self.sequences),
             replays=restrict_numbers(self.replays),
-            last_ids=ids,
+            last_ids=restrict_ids(self.last_ids),
+            replay_end_ids=restrict_ids(self.replay_end_ids),
             shards=tuple(shards),
         )
 
@@ -97,18 +106,19 @@ class RelayProgress:
             "sequences": self.sequences,
             "replays": self.replays,
             "last_ids": self.last_ids,
+            "replay_end_ids": self.replay_end_ids,
         }
         return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, value: bytes) -> "RelayProgress":
-        """Decode a progress record."""
-        fields = json.loads(value)
-        sequences, replays, last_ids = (
+        """Decode a progress record; earlier relays, which may run during an upgrade, write no ``replay_end_ids``."""
+        fields = {"replay_end_ids": {}, **json.loads(value)}
+        sequences, replays, last_ids, replay_end_ids = (
             {topic: tuple(by_shard) for topic, by_shard in fields[name].items()}
-            for name in ("sequences", "replays", "last_ids")
+            for name in ("sequences", "replays", "last_ids", "replay_end_ids")
         )
-        return cls(sequences, replays, last_ids, tuple(fields["shards"]), fields["installation"])
+        return cls(sequences, replays, last_ids, tuple(fields["shards"]), fields["installation"], replay_end_ids)
 
     def replay_end(self, topic: str, shard: int) -> int:
         """Return the last sequence number that had been published before a replay of the topic; 0 without a replay."""
@@ -121,6 +131,10 @@ class RelayProgress:
     def last_id(self, topic: str, shard: int) -> str | None:
         """Return the id of the last published record of a shard; None if it is not known."""
         return self.last_ids[topic][shard] if topic in self.last_ids else None
+
+    def replay_end_id(self, topic: str, shard: int) -> str | None:
+        """Return the id of the log's row at the end of a replay; None if it is not known."""
+        return self.replay_end_ids[topic][shard] if topic in self.replay_end_ids else None
 
 
 def _add_numbers(

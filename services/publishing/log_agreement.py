@@ -4,7 +4,7 @@ Numbers alone do not show that a log lost records: a handler decides the lost co
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -44,6 +44,9 @@ async def find_log_mismatches(
 ) -> list[LogMismatch]:
     """Return every mismatching shard of each output: the progress, and with ``ends`` the topics' last records.
 
+    During a replay the log must also have what was published before it, up to its end: what the handler decides instead
+    of a lost row would go out as a replay of that row.
+
     Raises:
         POSTGRES_ERRORS: PostgreSQL does not answer.
     """
@@ -53,6 +56,11 @@ async def find_log_mismatches(
         output_heads = dict(zip(progress.shards, heads[FEED_BY_TOPIC[output]], strict=True))
         published: list[tuple[int, int | None, str | None]] = [
             (shard, sequences[shard], progress.last_id(output, shard)) for shard in progress.shards
+        ]
+        published += [
+            (shard, progress.replay_end(output, shard), progress.replay_end_id(output, shard))
+            for shard in progress.shards
+            if progress.is_replaying(output, shard)
         ]
         if ends is not None and output in ends:
             published += [(shard, ends[output][shard].sequence, ends[output][shard].id) for shard in progress.shards]
@@ -66,3 +74,21 @@ async def find_log_mismatches(
                 mismatches.append(LogMismatch(output, shard, number, record_id or "unknown", output_heads[shard]))
                 found.add(shard)
     return mismatches
+
+
+async def add_replay_end_ids(
+    connection: "asyncpg.Connection[asyncpg.Record] | Pool", progress: RelayProgress
+) -> RelayProgress:
+    """Return the progress with the log's ids at the ends of its replays, where it has none.
+
+    Raises:
+        POSTGRES_ERRORS: PostgreSQL does not answer.
+    """
+    replay_end_ids = {}
+    for output, replay_ends in progress.replays.items():
+        log_ids = await read_record_ids(connection, output, range(len(replay_ends)), replay_ends)
+        replay_end_ids[output] = tuple(
+            progress.replay_end_id(output, shard) or (None if log_id == ARCHIVED else log_id)
+            for shard, log_id in enumerate(log_ids)
+        )
+    return replace(progress, replay_end_ids=replay_end_ids)

@@ -13,6 +13,7 @@ from services.eventlog.postgres import QUERY_SECONDS_MAX, READER, HeartbeatConne
 from services.kafka.relay_progress import list_lane_shards
 from services.kafka.topics import describe_other_installation, full_topic_name
 from services.publishing.cloudevents import PublishingFormat
+from services.publishing.log_agreement import add_replay_end_ids
 from services.publishing.record_mapper import RecordMapper
 from services.publishing.topic_ends import full_topic_names, read_topic_ends
 from services.relay.metrics import RelayTelemetry
@@ -198,6 +199,7 @@ class Lane:
         with self._answers.awaited():
             async with failpoints.around("relay.verify_log"):
                 await verify_log(progress, history, ends)
+                progress = await add_replay_end_ids(history.connection, progress)
         verify_topics_complete(progress, ends)
         self._log_checked_at = time.monotonic()
         self.telemetry.mark_active(self.lane, progress)
@@ -219,8 +221,8 @@ class Lane:
         pending: PendingTransaction | None = None
         while not self.is_released:
             self.health.heartbeat(self.name)
-            if pending is None and time.monotonic() >= self._log_checked_at + LOG_CHECK_SECONDS:
-                # A proxy may hide a failover that lost commits, and new rows the loss.
+            if time.monotonic() >= self._log_checked_at + LOG_CHECK_SECONDS:
+                # A proxy may hide a failover that lost commits, and new rows the loss. Pending rows are of the log.
                 with self._answers.awaited():
                     async with failpoints.around("relay.verify_log"):
                         await verify_log(builder.progress, history)

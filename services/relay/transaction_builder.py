@@ -106,7 +106,8 @@ class TransactionBuilder:
             for output, ends in progress.replays.items()
             if any(progress.is_replaying(output, shard) for shard in progress.shards)
         }
-        return replace(progress, replays=replays)
+        replay_end_ids = {output: ids for output, ids in progress.replay_end_ids.items() if output in replays}
+        return replace(progress, replays=replays, replay_end_ids=replay_end_ids)
 
 
 def _count_bytes(record: OutgoingRecord) -> int:

@@ -20,7 +20,10 @@ from services.admin import rewinder
 from services.config.cli import ReplaySettings
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka.client_options import client_options
+from services.kafka.progress_topic import read_progress
 from services.kafka.topics import full_topic_name
+from services.relay.transaction_builder import RECORDS_MAX
+from tests.fixtures.dead_letter_fixtures import append_dead_letters
 from tests.fixtures.fault_helpers import (
     course_commands,
     publication_commands,
@@ -162,3 +165,47 @@ async def test_lost_commits_stop_the_relay_until_an_operator_removes_the_lost_re
     assert len(set(command_ids)) == len(command_ids)
     again = {copy.header("ce_causationid") for copy in verdicts if ("replay", b"true") in copy.headers}
     assert again <= {command["command_id"].encode() for command in kept_commands}, "what is new is not a replay"
+
+
+REPLAYED, SHARD = 4 * RECORDS_MAX, 3
+LOSE_DEAD_LETTERS = f"""
+alter table dead_letter disable trigger append_only;
+delete from dead_letter where shard = {SHARD} and number > {REPLAYED - LOST};
+alter table dead_letter enable always trigger append_only;
+"""
+
+
+async def test_rows_lost_during_a_replay_stop_the_relay_before_others_go_out_in_their_place(system: System) -> None:
+    await append_dead_letters(system, SHARD, [b"{"] * REPLAYED)
+    relay = system.create_process("relay")
+    progress_name = full_topic_name(system.prefix, "progress")
+
+    async def count_relayed() -> int:
+        progress = await read_progress(system.bootstrap, progress_name)
+        assert progress is not None
+        return progress.sequences["dead-letters"][SHARD]
+
+    async def is_complete() -> bool:
+        return await count_relayed() == REPLAYED
+
+    async def is_begun() -> bool:
+        return await count_relayed() > 0
+
+    relay.start()
+    await wait_until(is_complete, "all dead letters are published")
+    relay.kill()
+    await rewind_relay(system, "start", "dead-letters")
+    # Each of four full transactions takes long: checks of the log are due while the next one is pending.
+    slow_relay = system.create_process("relay", FAILPOINTS="relay.producer.commit_transaction.before=delay(6)")
+    slow_relay.start()
+    await wait_until(is_begun, "the replay has begun")
+    await execute(system, LOSE_DEAD_LETTERS)
+    await append_dead_letters(system, SHARD, [b"["] * 2 * LOST)
+
+    await wait_until(
+        lambda: "but the log has a different" in slow_relay.get_readiness()[1], "the relay compares the replay's end"
+    )
+    assert "moderated-grading admin rewind log" in slow_relay.get_readiness()[1]
+    dead_letters = (await RecordedTopics(system, {}).read_topic("dead-letters"))[SHARD]
+    assert len(dead_letters) > REPLAYED
+    assert {copy.value for copy in dead_letters} == {b"{"}

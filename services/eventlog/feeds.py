@@ -81,6 +81,11 @@ DEAD_LETTER_COLUMNS = (
 # A key that a producer chose, and the headers of a dead letter, may take a megabyte like any value.
 VERDICT_SIZE = "coalesce(octet_length(key), 0) + octet_length(body::text)"
 DEAD_LETTER_SIZE = "coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)"
+# Where the next verdict is archived, begin at the first one that is not: years of them would be looked for one by one.
+FROM_FIRST_KEPT = """body is not null and number >= (
+    select case when v.body is not null then v.number
+                else (select min(b.number) from verdict_body b where b.shard = k.shard and b.number > k.after) end
+    from verdict v where v.shard = k.shard and v.number = k.after + 1)"""
 JOIN_STREAM = "join stream s on s.number = t.stream"
 JOIN_SOURCE = "join source s on s.number = t.source"
 
@@ -98,12 +103,13 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, position, i) 
 
 
 def _build_feed_query(
-    columns: str, table: str, sequence_column: str, size_expression: str, join: str, condition: str = "true"
+    columns: str, table: str, sequence_column: str, size_expression: str, join: str, condition: str | None = None
 ) -> str:
     """Build the query for the rows of each shard above one number up to another, bounded by count and bytes.
 
     Binds: $1 shards, $2 numbers after which, $3 numbers up to which, $4 rows and $5 bytes of a shard. A row may take
-    megabytes. The lateral join reads an index from the number on, regardless of the planner's statistics.
+    megabytes. The lateral join reads an index from the number on, regardless of the planner's statistics. ``condition``
+    replaces that of the first number.
     """
     return f"""
 select {columns}
@@ -111,8 +117,8 @@ from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, after, last)
 cross join lateral (
     select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding)
            - ({size_expression}) as bytes_before
-    from (select * from {table} where shard = k.shard and {sequence_column} > k.after and {sequence_column} <= k.last
-            and {condition} order by {sequence_column} limit $4) t
+    from (select * from {table} where shard = k.shard and {condition or f"{sequence_column} > k.after"}
+            and {sequence_column} <= k.last order by {sequence_column} limit $4) t
 ) t
 {join}
 where t.bytes_before < $5
@@ -131,7 +137,7 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
     ),
     # Archived verdicts are skipped: they were published long ago.
     "verdicts": (
-        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", VERDICT_SIZE, "", "body is not null"),
+        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", VERDICT_SIZE, "", FROM_FIRST_KEPT),
         VerdictRow,
     ),
     "dead_letters": (

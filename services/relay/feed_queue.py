@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias, cast
 
 from services.eventlog.feeds import FEED_BY_TOPIC, EventRow, Feed, FeedReader, FeedRow
+from services.eventlog.record_ids import ARCHIVED, read_record_ids
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS, get_sequence
 from services.relay.startup_checks import OperatorRequired
@@ -101,9 +102,23 @@ class FeedQueue:
             rows_max=max(self._rows_max // len(shards), 1),
             bytes_max=BYTES_PER_SHARD_MAX,
         )
-        for shard, row in {row.shard: row for row in rows}.items():
+        last_rows = {row.shard: row for row in rows}
+        for shard, row in last_rows.items():
             last_queued[shard] = get_sequence(output, row)
+        if output == "verdicts" and len(last_rows) < len(shards):
+            await self._pass_over_archived({shard: up_to[shard] for shard in shards if shard not in last_rows})
         return rows
+
+    async def _pass_over_archived(self, heads: Mapping[int, int]) -> None:
+        """Pass over shards of which only archived verdicts are left, so that they are not looked for at every fill.
+
+        Only in memory: the progress stays at the last published verdict. Rows that are missing for another reason were
+        lost, and are not passed over.
+        """
+        log_ids = await read_record_ids(self._feed_reader.connection, "verdicts", list(heads), list(heads.values()))
+        for (shard, head), log_id in zip(heads.items(), log_ids, strict=True):
+            if log_id == ARCHIVED:
+                self._last_queued["verdicts"][shard] = head
 
     def _choose_outputs(self, event: EventRow) -> Sequence[str]:
         """Return ``events``, and the outputs that had the grade change before this one and not yet this one."""

@@ -1,8 +1,9 @@
 """Verdicts of old months can be archived and attached again; command ids and record coordinates stay."""
 
+import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from services.commands.incoming_command import Record
 from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.archive import ArchiveRefused, add_coming_months, archive_months, attach_month
-from services.eventlog.feeds import FeedReader
+from services.eventlog.feeds import FEED_QUERIES, HEADS, Feed, FeedReader, VerdictRow
 from services.eventlog.migrate import migrate
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StreamReader, VerdictArchived
 from services.kafka.relay_progress import RelayProgress
+from services.relay.feed_queue import FeedQueue
 from tests.fixtures.system import RUN_PREFIX
 from tests.integration.eventlog.test_complexity import CommandRecords
 
@@ -121,6 +123,93 @@ async def test_relay_skips_archived_verdicts(log: Log, tmp_path: Path) -> None:
     rows = await reader.read("verdicts", shards, [0] * len(shards), heads, 1_000, 1 << 20)
 
     assert [(row.shard, row.number) for row in rows] == [(record.partition, heads[record.partition])]  # type: ignore[union-attr]
+
+
+async def test_relay_looks_once_for_verdicts_after_archived_ones_at_the_end_of_a_shard(
+    log: Log, tmp_path: Path
+) -> None:
+    shards = list(range(DEFAULT_SHARD_COUNT))
+    archive(log, tmp_path)
+    (record,) = log.records.grade_records(1)
+    await log.process([record])
+    connection = log.store.connection
+    reader, queries = FeedReader(connection), list[str]()
+    heads = (await reader.heads(shards))["verdicts"]
+    only_archived = [shard for shard in shards if heads[shard] and shard != record.partition]
+    assert only_archived
+    queue = FeedQueue(reader, RelayProgress.initial("an installation"), dict.fromkeys(shards, 0), 10_000)
+    connection.add_query_logger(lambda logged: queries.append(logged.query))
+
+    await queue.fill()
+    await asyncio.sleep(0)  # A query is logged in the loop's next pass.
+    assert FEED_QUERIES["verdicts"][0] in queries
+    verdicts = [(row.shard, row.number) for row, _ in queue.rows if isinstance(row, VerdictRow)]
+    assert verdicts == [(record.partition, heads[record.partition])]
+    queries.clear()
+    await queue.fill()
+    await asyncio.sleep(0)
+    assert queries == [HEADS]
+
+    (record,) = log.records.grade_records(1)
+    await log.process([record])
+    await queue.fill()
+    assert sum(isinstance(row, VerdictRow) for row, _ in queue.rows) == 2
+
+
+async def test_relay_reads_none_of_the_archived_commands_before_a_verdict(log: Log, tmp_path: Path) -> None:
+    archive(log, tmp_path)
+    (record,) = log.records.grade_records(1)
+    await log.process([record])
+    head = (await FeedReader(log.store.connection).heads([record.partition]))["verdicts"][0]
+    assert head > 3
+    query, _ = FEED_QUERIES["verdicts"]
+    arguments = ([record.partition], [0], [head], 1_000, 1 << 20)
+
+    plan = await log.store.connection.fetchval(f"explain (analyze, format json) {query}", *arguments)
+
+    scanned = [
+        node for node in walk_plan(json.loads(plan)[0]["Plan"]) if node.get("Relation Name") == "decided_command"
+    ]
+    # One row shows that the next verdict is archived, the other one is that of the verdict.
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scanned) == 2
+
+
+def walk_plan(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a node of a query's plan and all nodes below it."""
+    yield node
+    for child in node.get("Plans", []):
+        yield from walk_plan(child)
+
+
+class LogBeforeFailover(FeedReader):
+    """The log whose heads were read, a moment ago, from a server that had one verdict more in a shard."""
+
+    shard = 0
+    lost = 1
+
+    async def heads(self, shards: Sequence[int]) -> dict[Feed, list[int]]:
+        heads = await super().heads(shards)
+        heads["verdicts"][self.shard] += self.lost
+        return heads
+
+
+async def test_verdict_that_was_lost_before_it_was_read_is_not_passed_over_like_an_archived_one(
+    log: Log,
+) -> None:
+    (record,) = log.records.grade_records(1)
+    reader = LogBeforeFailover(log.store.connection)
+    reader.shard = record.partition
+    shards = list(range(DEFAULT_SHARD_COUNT))
+    queue = FeedQueue(reader, RelayProgress.initial("an installation"), dict.fromkeys(shards, 0), 10_000)
+    await queue.fill()
+    before = len(queue.rows)
+    await queue.fill()
+    reader.lost = 0
+    await log.process([record])
+    await queue.fill()
+
+    again = list(queue.rows)[before:]
+    assert [row.shard for row, _ in again if isinstance(row, VerdictRow)] == [record.partition]
 
 
 async def test_archived_verdicts_do_not_wait_for_the_relay(log: Log, tmp_path: Path) -> None:

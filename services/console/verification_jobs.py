@@ -12,7 +12,8 @@ from services.kafka.topics import full_topic_name
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.log_comparison import LogComparison
 from services.publishing.record_mapper import RecordMapper
-from services.publishing.verifier import TopicNotFound, VerificationReport, verify
+from services.publishing.verification_report import VerificationReport
+from services.publishing.verifier import TopicNotFound, verify
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
 
 

@@ -39,6 +39,17 @@ ERASED_COURSES = """
 select distinct s.root_account, s.course from event e join stream s on s.number = e.stream
 where e.type = 'person_erased'
 """
+# $1 shard, $2 numbers.
+ARCHIVED_AMONG = """
+select v.number from verdict v where v.shard = $1 and v.number = any($2::bigint[]) and v.body is null
+"""
+# $1 shard, $2-$3 numbers, the first exclusive.
+ARCHIVED_RANGES = """
+select min(a.number), max(a.number)
+from (select v.number, v.number - row_number() over (order by v.number) as island
+      from verdict v where v.shard = $1 and v.number > $2 and v.number <= $3 and v.body is null) a
+group by a.island order by 1
+"""
 # $1 root account, $2 assignment.
 SHARD_OF_ASSIGNMENT = "select s.shard from stream s where s.root_account = $1 and s.assignment = $2"
 
@@ -91,6 +102,7 @@ class _FeedTable:
     sequence_column: str
     filter_clause: str
     row_type: type[FeedRow]
+    present_clause: str = "true"
 
 
 # $4 root account, $5 course, $6 assignment, $7 since, $8 until; $1-$3 are shard and bounds of the number, $9 the limit.
@@ -114,7 +126,7 @@ _DEAD_LETTER_FILTER = """
 _FEED_TABLES: dict[Feed, _FeedTable] = {
     "events": _FeedTable(EVENT_COLUMNS, f"event t {JOIN_STREAM}", "t.position", _EVENT_FILTER, EventRow),
     "published": _FeedTable(EVENT_COLUMNS, f"event t {JOIN_STREAM}", "t.live_number", _EVENT_FILTER, EventRow),
-    "verdicts": _FeedTable(VERDICT_COLUMNS, "verdict t", "t.number", _VERDICT_FILTER, VerdictRow),
+    "verdicts": _FeedTable(VERDICT_COLUMNS, "verdict t", "t.number", _VERDICT_FILTER, VerdictRow, "t.body is not null"),
     "dead_letters": _FeedTable(
         DEAD_LETTER_COLUMNS, f"dead_letter t {JOIN_SOURCE}", "t.number", _DEAD_LETTER_FILTER, DeadLetterRow
     ),
@@ -163,13 +175,21 @@ class FeedHistory(FeedReader):
         ]
 
     async def rows_at(self, feed: Feed, shard: int, sequences: Sequence[int]) -> list[FeedRow]:
-        """Return the existing rows of a shard with these numbers, in order."""
+        """Return the existing rows of a shard with these numbers, in order; without archived verdicts."""
         table = _FEED_TABLES[feed]
-        where = f"t.shard = $1 and {table.sequence_column} = any($2::bigint[])"
+        where = f"t.shard = $1 and {table.sequence_column} = any($2::bigint[]) and {table.present_clause}"
         query = f"select {table.columns} from {table.from_clause} where {where} order by {table.sequence_column}"
         return await self._unseal(
             [table.row_type(*row) for row in await self.connection.fetch(query, shard, sequences)]
         )
+
+    async def archived_among(self, shard: int, numbers: Sequence[int]) -> set[int]:
+        """Return those of these numbers whose verdicts are archived."""
+        return {row[0] for row in await self.connection.fetch(ARCHIVED_AMONG, shard, numbers)}
+
+    async def archived_ranges(self, shard: int, after: int, last: int) -> list[tuple[int, int]]:
+        """Return (first, last) of each range of verdicts above ``after`` up to ``last`` that are archived."""
+        return [(row[0], row[1]) for row in await self.connection.fetch(ARCHIVED_RANGES, shard, after, last)]
 
     async def find_dead_letters(self, records: Sequence[OriginalRecord]) -> list[tuple[int, int] | None]:
         """Return (shard, number) of the dead letter of each record; None if the log has none."""

@@ -1,7 +1,7 @@
 """Compares records of a topic with the rows of the log that they were built from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -15,7 +15,21 @@ from services.publishing.record_mapper import RecordMapper, get_sequence
 from services.publishing.sequence_audit import FindingKind
 
 ROWS_MAX = 500
+SEQUENCES_PER_QUERY = 10_000
 NOT_IN_LOG = "not in the log"
+
+
+@dataclass(slots=True)
+class Differences:
+    """``found``: (kind, sequence, description) of each record of one partition that differs from the log.
+
+    ``erased``: how many records differ only by content that has been erased since. ``archived``: of how many only the
+    number could be compared, because their verdicts are archived.
+    """
+
+    found: list[tuple[FindingKind, int, str]] = field(default_factory=list)
+    erased: int = 0
+    archived: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +40,50 @@ class LogComparison:
     history: FeedHistory
     record_mapper: RecordMapper
 
-    async def find_differences(
-        self, numbered: Sequence[tuple[int, Record]]
-    ) -> tuple[list[tuple[FindingKind, int, str]], int]:
-        """Return (kind, sequence, description) of each record of one partition that differs from the log.
-
-        The second value is how many records differ only by content that has been erased since.
-        """
-        differences: list[tuple[FindingKind, int, str]] = []
-        erased_count = 0
+    async def find_differences(self, numbered: Sequence[tuple[int, Record]]) -> Differences:
+        """Compare records of one partition with the log."""
+        differences = Differences()
         for start in range(0, len(numbered), ROWS_MAX):
             chunk = numbered[start : start + ROWS_MAX]
             sequences, shard = [sequence for sequence, _ in chunk], chunk[0][1].partition
             rows = await self.history.rows_at(FEED_BY_TOPIC[self.output], shard, sequences)
             self.record_mapper.hint_upcoming(rows)
             rows_by_sequence = {get_sequence(self.output, row): row for row in rows}
+            archived = await self._find_archived_among(shard, set(sequences) - rows_by_sequence.keys())
+            differences.archived += sum(sequence in archived for sequence in sequences)
             for sequence, record in chunk:
                 row = rows_by_sequence.get(sequence)
                 if row is None:
-                    differences.append(("extra", sequence, NOT_IN_LOG))
+                    if sequence not in archived:
+                        differences.found.append(("extra", sequence, NOT_IN_LOG))
                     continue
                 (expected,) = await self.record_mapper.map_row(row, (self.output,))
                 difference = compare_record(expected, record)
                 if difference is None:
                     continue
                 if difference[0] == "changed" and await self._is_erased(row, expected, record):
-                    erased_count += 1
+                    differences.erased += 1
                 else:
-                    differences.append((difference[0], sequence, difference[1]))
-        return differences, erased_count
+                    differences.found.append((difference[0], sequence, difference[1]))
+        return differences
+
+    async def _find_archived_among(self, shard: int, sequences: Collection[int]) -> set[int]:
+        if not sequences or FEED_BY_TOPIC[self.output] != "verdicts":
+            return set()
+        return await self.history.archived_among(shard, [*sequences])
+
+    async def find_archived(self, shard: int, first: int, last: int) -> list[tuple[int, int]]:
+        """Return (first, last) of the ranges of archived verdicts from one number to another."""
+        ranges: list[tuple[int, int]] = []
+        if FEED_BY_TOPIC[self.output] != "verdicts":
+            return ranges
+        for after in range(first - 1, last, SEQUENCES_PER_QUERY):
+            until = min(after + SEQUENCES_PER_QUERY, last)
+            for start, end in await self.history.archived_ranges(shard, after, until):
+                if ranges and ranges[-1][1] == start - 1:
+                    start = ranges.pop()[0]
+                ranges.append((start, end))
+        return ranges
 
     async def _is_erased(self, row: FeedRow, expected: OutgoingRecord, record: Record) -> bool:
         """Return whether a record has what its row has, and besides only what was erased from the row."""

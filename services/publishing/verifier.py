@@ -1,15 +1,13 @@
 """Verifies the records of a topic, alone or compared with the log.
 
 The topic alone shows gaps, repeats, disorder, and ids or bytes that differ from their first occurrence. The log also
-shows records missing at the end, records that it does not have, and each changed byte. Records that retention removed
-are reported apart from missing ones.
+shows records missing at the end, records that it does not have, and each changed byte. Records that retention removed,
+and archived verdicts, are reported apart from missing ones.
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -17,50 +15,24 @@ from services.eventlog.feed_history import EVERYTHING, LogFilter
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka.topic_reader import Record, open_reader, read_until
 from services.kafka.topics import read_partition_count
-from services.publishing.log_comparison import NOT_IN_LOG, LogComparison, find_dead_letter_sequences
+from services.publishing.log_comparison import (
+    NOT_IN_LOG,
+    SEQUENCES_PER_QUERY,
+    LogComparison,
+    find_dead_letter_sequences,
+)
 from services.publishing.record_headers import ParsedHeaders, parse_headers, parse_original_record
 from services.publishing.sequence_audit import AuditEntry, Finding, SequenceAudit
+from services.publishing.verification_report import VerificationReport
 
-SEQUENCES_PER_QUERY = 10_000
 CATCH_UP_SECONDS = 10.0
 POLL_SECONDS = 0.2
-
 OnProgress = Callable[[str, int, int], None]
 """Called with the topic, the number of its offsets read so far, and their total."""
 
 
 class TopicNotFound(Exception):
     """There is no such topic; the message names it."""
-
-
-@dataclass(slots=True)
-class VerificationReport:
-    """The result of verifying one topic.
-
-    ``compared``: with the log. ``records``: all that were read, ``replayed``: those of them marked as replays,
-    ``erased``: those with content that was later erased from the log, which is no fault.
-    ``removed``: (shard, first, last) of ranges that retention removed, which is no fault. ``more_findings``: number of
-    findings that were only counted.
-    """
-
-    topic: str
-    output: str
-    compared: bool
-    records: int = 0
-    replayed: int = 0
-    erased: int = 0
-    removed: list[tuple[int, int, int]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    more_findings: int = 0
-
-    @property
-    def sound(self) -> bool:
-        """Return whether there are no findings."""
-        return not self.findings
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON data."""
-        return {"sound": self.sound, **asdict(self)}
 
 
 async def verify(
@@ -126,11 +98,11 @@ class _Verifier:
                 await self._wait_for_relay(consumer, heads, topic_partitions, catch_up_seconds)
             later_beginnings = await consumer.beginning_offsets(topic_partitions)
         for topic_partition in topic_partitions:
-            self._find_gaps(
+            await self._find_gaps(
                 topic_partition.partition, beginning_offsets[topic_partition], later_beginnings[topic_partition], heads
             )
         for shard in range(len(topic_partitions), len(heads)):
-            self._add_missing(shard, 1, heads[shard])
+            await self._add_missing(shard, 1, heads[shard])
         if self.comparison is not None and self.is_partial:
             await self._find_selection_differences(self.comparison, heads)
         self.audit.finish()
@@ -185,9 +157,10 @@ class _Verifier:
         )
         if self.comparison is not None:
             sequenced_records = [(sequence, record) for sequence, record, _ in numbered_records]
-            differences, erased_count = await self.comparison.find_differences(sequenced_records)
-            self.report.erased += erased_count
-            for kind, sequence, what in differences:
+            differences = await self.comparison.find_differences(sequenced_records)
+            self.report.erased += differences.erased
+            self.report.archived += differences.archived
+            for kind, sequence, what in differences.found:
                 self.audit.findings.add(Finding(kind, shard, sequence, sequence, what))
 
     async def _assign_sequences(self, shard: int, records: Sequence[Record]) -> list[tuple[int, Record, ParsedHeaders]]:
@@ -216,26 +189,31 @@ class _Verifier:
                 numbered_records.append((sequence, record, headers))
         return numbered_records
 
-    def _add_missing(self, shard: int, first: int, last: int) -> None:
-        if first <= last:
-            self.audit.findings.add(Finding("missing", shard, first, last))
+    async def _add_missing(self, shard: int, first: int, last: int) -> None:
+        """Report a range that the topic lacks; archived verdicts in it were left out when the topic was filled."""
+        archived = [] if self.comparison is None else await self.comparison.find_archived(shard, first, last)
+        self.report.left_out += [(shard, start, end) for start, end in archived]
+        for start, end in [*archived, (last + 1, last)]:
+            if first < start:
+                self.audit.findings.add(Finding("missing", shard, first, start - 1))
+            first = end + 1
 
-    def _find_gaps(self, shard: int, beginning_offset: int, removed_until: int, heads: Sequence[int]) -> None:
+    async def _find_gaps(self, shard: int, beginning_offset: int, removed_until: int, heads: Sequence[int]) -> None:
         """Report the gaps of a shard; a first offset above 0 means that retention removed records."""
         if self.is_partial or not self.is_numbered:
             return
         head = heads[shard] if shard < len(heads) else 0
         lowest, highest = self.audit.bounds(shard) or (head + 1, head)
         if beginning_offset == 0:
-            self._add_missing(shard, 1, lowest - 1)
+            await self._add_missing(shard, 1, lowest - 1)
         elif lowest > 1:
             self.report.removed.append((shard, 1, lowest - 1))
         for first, last, before, after in self.audit.gaps(shard, lowest, highest):
             if beginning_offset < removed_until and before < removed_until <= after:
                 self.report.removed.append((shard, first, last))  # Removed while the topic was read.
             else:
-                self._add_missing(shard, first, last)
-        self._add_missing(shard, highest + 1, head)
+                await self._add_missing(shard, first, last)
+        await self._add_missing(shard, highest + 1, head)
 
     async def _find_selection_differences(self, comparison: LogComparison, heads: Sequence[int]) -> None:
         """Report missing and extra records of a replay's target, compared with that part of the log."""
@@ -250,8 +228,12 @@ class _Verifier:
                     expected = set(await comparison.history.sequences(feed, *window, self.log_filter))
                 actual = self.audit.sequences(shard, after, until)
                 for sequence in sorted(expected - actual):
-                    self._add_missing(shard, sequence, sequence)
-                for sequence in sorted(actual - expected):
+                    await self._add_missing(shard, sequence, sequence)
+                extra = actual - expected
+                # An archived verdict cannot be selected; it was when the target was filled.
+                for start, end in await comparison.find_archived(shard, after + 1, until) if extra else ():
+                    extra -= set(range(start, end + 1))
+                for sequence in sorted(extra):
                     self.audit.findings.add(Finding("extra", shard, sequence, sequence, "not selected"))
 
 

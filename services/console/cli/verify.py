@@ -22,7 +22,8 @@ from services.publishing.cloudevents import PublishingFormat
 from services.publishing.log_comparison import LogComparison
 from services.publishing.record_mapper import RecordMapper
 from services.publishing.topic_ends import full_topic_names
-from services.publishing.verifier import TopicNotFound, VerificationReport, verify
+from services.publishing.verification_report import VerificationReport
+from services.publishing.verifier import TopicNotFound, verify
 from services.runtime.command_line import ExitCode, NotFound, escape_unprintable, run_command
 
 COMPARE_SETTINGS = (
@@ -120,11 +121,15 @@ async def _verify_all(
 def _print_report(console: Console, report: VerificationReport) -> None:
     replayed = f", {report.replayed} of them replayed" if report.replayed else ""
     erased = f", {report.erased} with content that was erased from the log since" if report.erased else ""
+    archived = f", {report.archived} of archived verdicts by number only" if report.archived else ""
     basis = "compared with the log" if report.compared else "checked as a consumer, without the log"
     symbol = Text("✓", "green") if report.sound else Text("✗", "red")
-    console.print(Text.assemble(symbol, f" {report.topic}: {report.records} records{replayed}{erased}, {basis}"))
+    summary = f" {report.topic}: {report.records} records{replayed}{erased}, {basis}{archived}"
+    console.print(Text.assemble(symbol, summary))
     for shard, first, last in report.removed:
         console.print(Text(f"  shard {shard}: {first}..{last} removed by retention", "dim"))
+    for shard, first, last in report.left_out:
+        console.print(Text(f"  shard {shard}: {first}..{last} left out, because their verdicts are archived", "dim"))
     for finding in report.findings:
         console.print(Text(f"  {escape_unprintable(finding)}", "red"))
     if report.more_findings:

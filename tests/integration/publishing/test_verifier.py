@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from services.eventlog.archive import archive_months, attach_month
+from services.eventlog.feed_history import LogFilter
 from services.eventlog.feeds import FEED_BY_TOPIC
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
@@ -241,6 +245,35 @@ async def test_verifier_distinguishes_retention_from_missing_records(recorded_to
         assert [(found.kind, found.first, found.last) for found in result.findings] == [
             ("missing", FAULT_NUMBER, FAULT_NUMBER)
         ]
+
+
+async def test_verifier_compares_archived_verdicts_by_number_only(
+    recorded_topics: RecordedTopics, tmp_path: Path
+) -> None:
+    records = recorded_topics.records["verdicts"]
+    shard = recorded_topics.largest_shard("verdicts")
+    count = sum(map(len, records.values()))
+    relayed = full_topic_name(recorded_topics.system.prefix, "verdicts")
+    extended = await recorded_topics.create_topic({**records, shard: append_unknown(records[shard])})
+    refilled = await recorded_topics.create_topic({})
+    url = recorded_topics.system.database_url
+    files = list(archive_months(url, tmp_path, datetime.now(UTC).date() + timedelta(days=31)))
+    assert files
+    try:
+        beside = await recorded_topics.verify_topic(relayed, "verdicts", beside_log=True)
+        assert (beside.findings, beside.archived, beside.left_out) == ([], count, [])
+        selected = await recorded_topics.verify_topic(relayed, "verdicts", True, LogFilter(root_account=1))
+        assert (selected.findings, selected.archived) == ([], count)
+        (extra,) = (await recorded_topics.verify_topic(extended, "verdicts", beside_log=True)).findings
+        assert (extra.kind, extra.shard, extra.first) == ("extra", shard, len(records[shard]) + 1)
+        left_out = await recorded_topics.verify_topic(refilled, "verdicts", beside_log=True)
+        assert left_out.findings == []
+        assert left_out.left_out == [(shard, 1, len(found)) for shard, found in sorted(records.items()) if found]
+        printed = await CommandLine(recorded_topics.system.environment).run_in_process("verify", relayed)
+        assert (printed.exit_code, f"{count} of archived verdicts by number only" in printed.stdout) == (0, True)
+    finally:
+        for file in files:
+            attach_month(url, file)
 
 
 async def test_verify_command_prints_findings_and_sets_the_exit_code(recorded_topics: RecordedTopics) -> None:

@@ -13,7 +13,8 @@ import typer
 
 from services.admin.postgres_errors import exit_on_postgres_errors
 from services.config.database import DatabaseSettings
-from services.eventlog.archive import ArchiveRefused, archive_months, attach_month
+from services.eventlog.archive import archive_months, attach_month
+from services.eventlog.archive_file import ArchiveRefused
 from services.eventlog.migrate import to_libpq_url
 from services.eventlog.table_changes import TablesInUse
 from services.runtime.command_line import ExitCode, exit_with

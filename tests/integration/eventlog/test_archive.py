@@ -1,9 +1,10 @@
 """Verdicts of old months can be archived and attached again; command ids and record coordinates stay."""
 
 import asyncio
+import contextlib
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.incoming_command import Record
 from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
-from services.eventlog.archive import ArchiveRefused, add_coming_months, archive_months, attach_month
+from services.eventlog.archive import add_coming_months, archive_months, attach_month
+from services.eventlog.archive_file import ArchiveRefused
 from services.eventlog.feeds import FEED_QUERIES, HEADS, Feed, FeedReader, VerdictRow
 from services.eventlog.migrate import migrate
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
@@ -26,6 +28,7 @@ from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StreamReader, VerdictArchived
 from services.kafka.relay_progress import RelayProgress
 from services.relay.feed_queue import FeedQueue
+from tests.fixtures.process_runner import wait_until
 from tests.fixtures.system import RUN_PREFIX
 from tests.integration.eventlog.test_complexity import CommandRecords
 
@@ -229,6 +232,50 @@ async def test_archived_verdicts_do_not_wait_for_the_relay(log: Log, tmp_path: P
     assert (lag.waiting > 0, lag.since) == (True, recorded_at)
 
 
+@contextlib.asynccontextmanager
+async def removal_that_waits(
+    log: Log, folder: Path, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[tuple[Path, asyncio.Task[list[Path]]]]:
+    """Archive a month while a reader holds the table: yield its file and the task, which waits to remove the month."""
+    with psycopg.connect(log.url) as reader:
+        reader.execute("select 1 from verdict_body limit 1")
+        task = asyncio.create_task(asyncio.to_thread(archive, log, folder))
+        await wait_until(lambda: "removing verdict_body" in caplog.text, "the removal waits")
+        yield next(folder.glob("*.copy.gz")), task
+
+
+async def test_runs_that_overlap_leave_files_that_can_be_attached(
+    log: Log, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with removal_that_waits(log, tmp_path, caplog) as (file, run):
+        with pytest.raises(ArchiveRefused, match="another archive detach or attach works on this log"):
+            await asyncio.to_thread(archive, log, tmp_path)
+        with pytest.raises(ArchiveRefused, match="another archive detach or attach works on this log"):
+            attach_month(log.url, file)
+    assert await run == [file]
+    attach_month(log.url, file)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda content: content[:40] + content[41:]])
+async def test_month_stays_if_its_file_is_not_what_was_written(
+    log: Log, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
+) -> None:
+    async with removal_that_waits(log, tmp_path, caplog) as (file, run):
+        file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ArchiveRefused, match="is not what was written to it; verdict_body_.* stays in the database"):
+        await run
+    assert await log.store.connection.fetchval("select count(*) from verdict where body is null") == 0
+
+
+async def test_file_with_other_rows_than_described_is_refused(log: Log, tmp_path: Path) -> None:
+    (file,) = archive(log, tmp_path)
+    description = file.with_name(file.name.replace(".copy.gz", ".json"))
+    described = json.loads(description.read_bytes())
+    description.write_text(json.dumps({**described, "rows": described["rows"] + 1}))
+    with pytest.raises(ArchiveRefused, match="has other rows than its .json file says; nothing was changed"):
+        attach_month(log.url, file)
+
+
 async def test_recent_months_are_not_archived(log: Log, tmp_path: Path) -> None:
     assert list(archive_months(log.url, tmp_path, datetime.now(UTC).date())) == []
     assert list(tmp_path.iterdir()) == []
@@ -243,7 +290,7 @@ async def test_damaged_or_foreign_file_is_refused_and_changes_nothing(log: Log, 
         attach_month(other, file)
     whole = file.read_bytes()
     file.write_bytes(gzip.compress(gzip.decompress(whole).replace(b"accepted", b"rejected")))
-    with pytest.raises(ArchiveRefused, match="damaged; nothing was changed"):
+    with pytest.raises(ArchiveRefused, match="is damaged, or has other rows"):
         attach_month(log.url, file)
     file.write_bytes(whole)
     attach_month(log.url, file)

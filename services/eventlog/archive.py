@@ -5,7 +5,7 @@ be repeated. Command ids and offsets stay in the log, so that a repeated command
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,11 @@ import psycopg
 from psycopg import sql
 
 from services.eventlog.archive_file import ArchivedMonth, ArchiveRefused, read_rows, write_month
-from services.eventlog.table_changes import LOCK_SECONDS, WAIT_SECONDS, retry_while_locked
+from services.eventlog.table_changes import LOCK_SECONDS, WAIT_SECONDS, TablesInUse, retry_while_locked
 
 MONTHS_AHEAD = 3
 ADD_MONTHS = "select add_verdict_months(%s)"
+MONTH_CHECK = sql.Identifier("recorded_in_month")
 COLUMNS = sql.SQL("recorded_at, shard, number, key, body, metadata")
 # Each month that is attached and ends before a date.
 MONTHS_BEFORE = """
@@ -66,12 +67,13 @@ def archive_months(url: str, folder: Path, until: date) -> Iterator[Path]:
             yield file
 
 
-def attach_month(url: str, file: Path) -> ArchivedMonth:
-    """Load a month's file into the database again.
+def attach_month(url: str, file: Path, wait_seconds: float = WAIT_SECONDS) -> ArchivedMonth:
+    """Load a month's file into the database again. Processes may use the log meanwhile.
 
     Raises:
         ArchiveRefused: the file is damaged, of another log, or its month is in the database, or another run works on
             this log; nothing was changed.
+        TablesInUse: other transactions used the table for ``wait_seconds``; nothing was changed.
         psycopg.Error: PostgreSQL does not answer, or the user is not the owner; nothing was changed.
     """
     described = ArchivedMonth.read(file)
@@ -89,15 +91,18 @@ def attach_month(url: str, file: Path) -> ArchivedMonth:
             )
         if connection.execute("select to_regclass(%s)", (name,)).fetchone() != (None,):
             raise ArchiveRefused(f"{name} is in the database already; nothing was changed")
-        table = sql.Identifier(name)
-        connection.execute(sql.SQL("create table {} (like verdict_body including all)").format(table))
-        _load_rows(connection, table, file)
-        connection.execute("select refuse_changes_of(%s::regclass)", (name,))
-        connection.execute(LOCK_TIMEOUT)
-        attach = "alter table verdict_body attach partition {} for values from ({}) to ({})"
         first = date.fromisoformat(f"{described.month}-01")
         bounds = [sql.Literal(f"{day} 00:00:00+00") for day in (first, _next_month(first))]
-        connection.execute(sql.SQL(attach).format(table, *bounds))
+        _load_month(connection, name, bounds, file)
+        connection.commit()
+        try:
+            retry_while_locked(
+                partial(_attach_loaded, connection, name, bounds), f"attaching {name}", url, wait_seconds
+            )
+        except TablesInUse:
+            with connection.transaction():
+                connection.execute(sql.SQL("drop table {}").format(_loaded_table(name)))
+            raise
     return described
 
 
@@ -142,10 +147,36 @@ def _remove_month(connection: psycopg.Connection, name: str, described: Archived
         connection.execute(sql.SQL("drop table {}").format(month))
 
 
-def _load_rows(connection: psycopg.Connection, table: sql.Identifier, file: Path) -> None:
+def _loaded_table(name: str) -> sql.Identifier:
+    """Name the table of a month that is loaded and not yet attached."""
+    return sql.Identifier(f"{name}_loaded")
+
+
+def _load_month(connection: psycopg.Connection, name: str, bounds: Sequence[sql.Literal], file: Path) -> None:
+    """Load a month's rows into a table of its own.
+
+    Its check of the bounds is what spares the rows a second look: without it they would all be read while they are
+    attached, with appends waiting. What an interrupted run left is dropped.
+    """
+    table = _loaded_table(name)
+    connection.execute(sql.SQL("drop table if exists {}").format(table))
+    create = "create table {} (like verdict_body including all, constraint {} check ({}))"
+    in_month = sql.SQL("recorded_at >= {} and recorded_at < {}").format(*bounds)
+    connection.execute(sql.SQL(create).format(table, MONTH_CHECK, in_month))
     with connection.cursor().copy(sql.SQL("copy {} ({}) from stdin").format(table, COLUMNS)) as rows:
         for chunk in read_rows(file):
             rows.write(chunk)
+    connection.execute("select refuse_changes_of(%s::regclass)", (f"{name}_loaded",))
+
+
+def _attach_loaded(connection: psycopg.Connection, name: str, bounds: Sequence[sql.Literal]) -> None:
+    table = sql.Identifier(name)
+    attach = "alter table verdict_body attach partition {} for values from ({}) to ({})"
+    with connection.transaction():
+        connection.execute(LOCK_TIMEOUT)
+        connection.execute(sql.SQL("alter table {} rename to {}").format(_loaded_table(name), table))
+        connection.execute(sql.SQL(attach).format(table, *bounds))
+        connection.execute(sql.SQL("alter table {} drop constraint {}").format(table, MONTH_CHECK))
 
 
 def _count_rows(connection: psycopg.Connection, name: str) -> int:

@@ -26,6 +26,7 @@ from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StreamReader, VerdictArchived
+from services.eventlog.table_changes import TablesInUse
 from services.kafka.relay_progress import RelayProgress
 from services.relay.feed_queue import FeedQueue
 from tests.fixtures.process_runner import wait_until
@@ -274,6 +275,38 @@ async def test_file_with_other_rows_than_described_is_refused(log: Log, tmp_path
     description.write_text(json.dumps({**described, "rows": described["rows"] + 1}))
     with pytest.raises(ArchiveRefused, match="has other rows than its .json file says; nothing was changed"):
         attach_month(log.url, file)
+
+
+async def test_month_is_attached_while_others_read(log: Log, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (file,) = archive(log, tmp_path)
+    month = file.name.partition(".")[0]
+    with psycopg.connect(log.url) as reader:
+        reader.execute("select 1 from verdict_body limit 1")
+        run = asyncio.create_task(asyncio.to_thread(attach_month, log.url, file))
+        await wait_until(lambda: f"attaching {month}" in caplog.text or run.done(), "the attachment waits")
+        assert not run.done()
+    described = await run
+
+    found = await log.store.connection.fetchrow(
+        "select pg_stat_get_tuples_returned($1::text::regclass),"
+        " (select count(*) from pg_constraint where conrelid = $1::text::regclass and contype = 'c'),"
+        " (select count(*) from verdict_body)",
+        month,
+    )
+    assert found is not None
+    assert tuple(found) == (0, 0, described.rows)
+
+
+async def test_attachment_that_gets_no_locks_changes_nothing(log: Log, tmp_path: Path) -> None:
+    (file,) = archive(log, tmp_path)
+    tables = "select array_agg(relname order by relname) from pg_class where relname ^@ 'verdict_body'"
+    before = await log.store.connection.fetchval(tables)
+    with psycopg.connect(log.url) as reader:
+        reader.execute("select 1 from verdict_body limit 1")
+        with pytest.raises(TablesInUse, match=f"attaching {file.name.partition('.')[0]} did not get its locks"):
+            await asyncio.to_thread(attach_month, log.url, file, wait_seconds=0)
+    assert await log.store.connection.fetchval(tables) == before
+    attach_month(log.url, file)
 
 
 async def test_recent_months_are_not_archived(log: Log, tmp_path: Path) -> None:

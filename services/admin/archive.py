@@ -5,7 +5,6 @@ Run ``archive detach`` once a month: it also adds the partitions of the coming m
 
 import errno
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from services.admin.postgres_errors import exit_on_postgres_errors
 from services.config.database import DatabaseSettings
 from services.eventlog.archive import archive_months, attach_month
 from services.eventlog.archive_file import ArchiveRefused
+from services.eventlog.clocks import ClocksDiffer
 from services.eventlog.migrate import to_libpq_url
 from services.eventlog.table_changes import TablesInUse
 from services.runtime.command_line import ExitCode, exit_with
@@ -34,13 +34,12 @@ def detach_command(
     """
 
     def work() -> None:
-        until = datetime.now(UTC).date() - timedelta(days=older_than_days)
         files = []
-        for file in archive_months(to_libpq_url(DatabaseSettings().url()), folder, until):
+        for file in archive_months(to_libpq_url(DatabaseSettings().url()), folder, older_than_days):
             typer.echo(f"archived {file}")
             files.append(file)
         if not files:
-            typer.echo(f"no month ended before {until}")
+            typer.echo(f"no month ended {older_than_days} days ago or earlier")
 
     _run(work)
 
@@ -72,7 +71,7 @@ def _run(work: Callable[[], None], again: str = "run this again") -> None:
     with exit_on_postgres_errors(done="the months listed above are done", again=again):
         try:
             work()
-        except (ArchiveRefused, TablesInUse) as error:
+        except (ArchiveRefused, ClocksDiffer, TablesInUse) as error:
             exit_with(ExitCode.USAGE, str(error))
         except OSError as error:
             reason = errno.errorcode.get(error.errno or 0, type(error).__name__)

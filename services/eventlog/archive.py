@@ -5,7 +5,8 @@ be repeated. Command ids and offsets stay in the log, so that a repeated command
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -14,18 +15,20 @@ import psycopg
 from psycopg import sql
 
 from services.eventlog.archive_file import ArchivedMonth, ArchiveRefused, read_rows, write_month
+from services.eventlog.clocks import CLOCK_DIFFERENCE_SECONDS, verify_clock
 from services.eventlog.table_changes import LOCK_SECONDS, WAIT_SECONDS, TablesInUse, retry_while_locked
 
 MONTHS_AHEAD = 3
 ADD_MONTHS = "select add_verdict_months(%s)"
 MONTH_CHECK = sql.Identifier("recorded_in_month")
 COLUMNS = sql.SQL("recorded_at, shard, number, key, body, metadata")
-# Each month that is attached and ends before a date.
-MONTHS_BEFORE = """
+# Each month that is attached and ended at least so many days ago, by PostgreSQL's clock.
+OLD_MONTHS = """
 select c.relname, to_date(right(c.relname, 7), 'YYYY_MM')
 from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'verdict_body'::regclass and c.relname ~ '^verdict_body_[0-9]{4}_[0-9]{2}$'
-  and to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= %s
+  and to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month'
+      <= (statement_timestamp() at time zone 'UTC')::date - %s::integer
 order by 1
 """
 INSTALLATION_ID = "select id::text from installation"
@@ -44,10 +47,13 @@ def add_coming_months(url: str, wait_seconds: float = WAIT_SECONDS) -> None:
     retry_while_locked(add_months, "the partitions of the coming months", url, wait_seconds)
 
 
-def archive_months(url: str, folder: Path, until: date) -> Iterator[Path]:
-    """Write each month that ended before a date to a file in ``folder``, then remove it; yield each file when done.
+def archive_months(url: str, folder: Path, days: int, clock: Callable[[], float] = time.time) -> Iterator[Path]:
+    """Write each month that ended at least ``days`` ago to a file in ``folder``, then remove it; yield each file.
+
+    ``clock`` returns the caller's, in seconds since 1970.
 
     Raises:
+        ClocksDiffer: PostgreSQL's clock or the caller's is wrong; nothing was removed.
         ArchiveRefused: another run works on this log, or a month changed while it was written, or its file is not what
             was written to it; the month stays in the database.
         TablesInUse: other transactions used the table all the time; the yielded months are done.
@@ -55,7 +61,8 @@ def archive_months(url: str, folder: Path, until: date) -> Iterator[Path]:
     """
     add_coming_months(url)
     with psycopg.connect(url) as connection, _lock_archive(connection):
-        months = connection.execute(MONTHS_BEFORE, (until,)).fetchall()
+        _verify_clock(connection, clock)
+        months = connection.execute(OLD_MONTHS, (days,)).fetchall()
         installation = _read_installation(connection)
         connection.commit()
         for name, month in months:
@@ -104,6 +111,13 @@ def attach_month(url: str, file: Path, wait_seconds: float = WAIT_SECONDS) -> Ar
                 connection.execute(sql.SQL("drop table {}").format(_loaded_table(name)))
             raise
     return described
+
+
+def _verify_clock(connection: psycopg.Connection, clock: Callable[[], float]) -> None:
+    asked_at = clock()
+    row = connection.execute("select clock_timestamp()").fetchone()
+    assert row is not None
+    verify_clock(row[0].timestamp(), asked_at, clock(), CLOCK_DIFFERENCE_SECONDS, "no month is removed")
 
 
 def _read_installation(connection: psycopg.Connection) -> str:

@@ -41,8 +41,10 @@ MASTER_KEY_CHECK = "select c.value from master_key_check c"
 # $1 the known key, wrapped. Of several handlers that start with an empty log, the first one decides.
 INSERT_MASTER_KEY_CHECK = "insert into master_key_check (value) values ($1) on conflict do nothing"
 ANY_WRAPPED_KEY = "select k.key from encryption_key k where octet_length(k.key) > $1 limit 1"
-# $1 a day.
-DELETE_DAYS_BEFORE = "delete from encryption_key k where k.day < $1"
+# $1 a number of days.
+DELETE_OLD_DAYS = """
+delete from encryption_key k where k.day < (statement_timestamp() at time zone 'UTC')::date - $1::integer
+"""
 # $1 root account, $2 person.
 COURSES_OF_PERSON = """
 select k.course from encryption_key k where k.root_account = $1 and k.person = $2 order by k.course
@@ -130,9 +132,9 @@ class EncryptionKeys:
         """Delete the keys of persons, which erases everything encrypted with them."""
         await self.connection.execute(DELETE_PERSONS, *[list(column) for column in zip(*persons, strict=True)])
 
-    async def delete_days_before(self, day: date) -> int:
-        """Delete the keys of the days before one and return how many there were."""
-        status: str = await self.connection.execute(DELETE_DAYS_BEFORE, day)
+    async def delete_old_days(self, days: int) -> int:
+        """Delete the keys of days more than ``days`` before PostgreSQL's today and return how many there were."""
+        status: str = await self.connection.execute(DELETE_OLD_DAYS, days)
         return int(status.split()[-1])
 
     async def courses_of_person(self, root_account: int, user_id: int) -> list[int]:

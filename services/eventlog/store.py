@@ -9,6 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from services.eventlog.append_batch import AppendBatch, ShardHead
+from services.eventlog.clocks import verify_clock
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.first_verdicts import FirstVerdict, load_bodies
 from services.eventlog.snapshots import RestoredState, Snapshot, find_snapshot, write_snapshot
@@ -90,13 +91,6 @@ class BatchContext:
     first_verdicts: dict[tuple[str, int], FirstVerdict]
 
 
-class ClocksDiffer(Exception):
-    """PostgreSQL's clock or the caller's is wrong: nothing may be decided until they agree.
-
-    Times never decrease within a shard and are never changed: one time far in the future would fix all later ones.
-    """
-
-
 class EventStore:
     """The log over one connection. Every method may raise POSTGRES_ERRORS.
 
@@ -120,7 +114,9 @@ class EventStore:
         row = await self.connection.fetchrow(BATCH_CONTEXT, shards, list(command_ids))
         assert row is not None
         now, heads, first_verdicts = row
-        self._verify_clock(now.timestamp(), asked_at, self._clock())
+        if self._clock_difference_max is not None:
+            # Times never decrease within a shard and are never changed: one far in the future would fix all later ones.
+            verify_clock(now.timestamp(), asked_at, self._clock(), self._clock_difference_max)
         decided_at = max([now, *(head[4] for head in heads if head[4] is not None)])
         return BatchContext(
             decided_at.replace(microsecond=decided_at.microsecond // 1000 * 1000),
@@ -136,15 +132,6 @@ class EventStore:
     ) -> None:
         """Read bodies of first verdicts, those of these keys in order, until they have ``size_max`` characters."""
         await load_bodies(self.connection, first_verdicts, keys, size_max)
-
-    def _verify_clock(self, now: float, asked_at: float, answered_at: float) -> None:
-        """Compare PostgreSQL's time with the caller's times before and after the query, between which it should lie."""
-        difference = now - answered_at if now > answered_at else min(now - asked_at, 0.0)
-        if self._clock_difference_max is not None and abs(difference) > self._clock_difference_max:
-            raise ClocksDiffer(
-                f"PostgreSQL's clock is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} this"
-                " process's; nothing is decided until they agree: synchronize the clocks of both hosts"
-            )
 
     async def watermarks(self, incarnation: int, partitions: Sequence[int]) -> dict[int, int]:
         """Return the highest processed offset by partition (-1: none)."""

@@ -97,7 +97,10 @@ async def main(settings: HandlerSettings) -> None:
         background: dict[str, StartTask] = {
             "monitoring servers": server_monitor.run,
             "deleting keys of past days": functools.partial(
-                delete_expired_keys, connect_monitor, settings.dead_letter_days
+                delete_expired_keys,
+                connect_monitor,
+                settings.dead_letter_days,
+                settings.clock_difference_seconds_max,
             ),
         }
         if authorizer is not None:

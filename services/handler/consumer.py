@@ -13,8 +13,8 @@ from faststream.message import AckStatus
 from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import ConcurrentAppend
 from services.config.handler import HandlerSettings
+from services.eventlog.clocks import ClocksDiffer
 from services.eventlog.installation import Installation
-from services.eventlog.store import ClocksDiffer
 from services.handler.cache_share import CacheShare
 from services.handler.failing_records import process_up_to_failure
 from services.handler.faststream_adapter import RecordBatch

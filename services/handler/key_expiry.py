@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 
+import asyncpg
+
+from services.eventlog.clocks import ClocksDiffer, verify_clock
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.postgres import HeartbeatConnection, close_quickly
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
@@ -13,15 +16,36 @@ LOGGER = logging.getLogger("handler")
 PERIOD_SECONDS = 3_600
 
 
-async def delete_expired_keys(connect: Callable[[], Awaitable[HeartbeatConnection]], days: int) -> None:
-    """Delete the keys of days more than ``days`` ago every hour until cancelled; a PostgreSQL outage only delays it."""
+async def delete_expired_keys(
+    connect: Callable[[], Awaitable[HeartbeatConnection]], days: int, clock_difference_max: float
+) -> None:
+    """Delete the keys of days more than ``days`` ago every hour until cancelled.
+
+    An outage of PostgreSQL, and clocks that differ by more than ``clock_difference_max`` seconds, only delay it.
+    """
     while True:
         try:
             connection = await connect()
             try:
-                await EncryptionKeys(connection).delete_days_before(datetime.now(UTC).date() - timedelta(days))
+                await delete_old_keys(connection, days, clock_difference_max)
             finally:
                 await close_quickly(connection)
-        except POSTGRES_ERRORS as error:
+        except (*POSTGRES_ERRORS, ClocksDiffer) as error:
             LOGGER.warning("keys of past days were not deleted, retrying in an hour: %s", describe_error(error))
         await asyncio.sleep(PERIOD_SECONDS)
+
+
+async def delete_old_keys(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    days: int,
+    clock_difference_max: float,
+    clock: Callable[[], float] = time.time,
+) -> int:
+    """Delete the keys of days more than ``days`` ago by PostgreSQL's clock, if it agrees with this process's.
+
+    ``clock`` returns the process's, in seconds since 1970. Returns the number of keys. Raises ClocksDiffer.
+    """
+    asked_at = clock()
+    now = await connection.fetchval("select clock_timestamp()")
+    verify_clock(now.timestamp(), asked_at, clock(), clock_difference_max, "no key is deleted")
+    return await EncryptionKeys(connection).delete_old_days(days)

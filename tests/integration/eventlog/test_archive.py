@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from services.commands.processor import CommandProcessor
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.archive import add_coming_months, archive_months, attach_month
 from services.eventlog.archive_file import ArchiveRefused
+from services.eventlog.clocks import ClocksDiffer
 from services.eventlog.feeds import FEED_QUERIES, HEADS, Feed, FeedReader, VerdictRow
 from services.eventlog.migrate import migrate
 from services.eventlog.pipeline_queries import PipelineQueries, TopicLag
@@ -27,6 +29,7 @@ from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StreamReader, VerdictArchived
 from services.eventlog.table_changes import TablesInUse
+from services.handler.key_expiry import delete_old_keys
 from services.kafka.relay_progress import RelayProgress
 from services.relay.feed_queue import FeedQueue
 from tests.fixtures.process_runner import wait_until
@@ -35,6 +38,8 @@ from tests.integration.eventlog.test_complexity import CommandRecords
 
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
 NEXT_MONTH = date(TOMORROW.year + TOMORROW.month // 12, TOMORROW.month % 12 + 1, 1)
+THIS_MONTH_TOO = (TOMORROW - NEXT_MONTH).days - 1
+"""The number of days after which the months up to this one are old."""
 
 
 class Log:
@@ -73,7 +78,7 @@ async def log(database_url: str) -> AsyncIterator[Log]:
 
 
 def archive(log: Log, folder: Path) -> list[Path]:
-    return list(archive_months(log.url, folder, NEXT_MONTH))
+    return list(archive_months(log.url, folder, THIS_MONTH_TOO))
 
 
 async def test_repeat_of_a_command_whose_verdict_is_archived_is_refused_as_expired(log: Log, tmp_path: Path) -> None:
@@ -310,8 +315,24 @@ async def test_attachment_that_gets_no_locks_changes_nothing(log: Log, tmp_path:
 
 
 async def test_recent_months_are_not_archived(log: Log, tmp_path: Path) -> None:
-    assert list(archive_months(log.url, tmp_path, datetime.now(UTC).date())) == []
+    assert list(archive_months(log.url, tmp_path, days=1)) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong_by", [-400 * 86_400, 400 * 86_400])
+async def test_nothing_is_removed_for_good_while_the_clocks_differ(log: Log, tmp_path: Path, wrong_by: int) -> None:
+    connection = log.store.connection
+    insert = "insert into encryption_key (id, day, key) values (1, now() - interval '90 days', $1)"
+    await connection.execute(insert, bytes(32))
+
+    with pytest.raises(ClocksDiffer, match="no month is removed until they agree"):
+        list(archive_months(log.url, tmp_path, THIS_MONTH_TOO, clock=lambda: time.time() + wrong_by))
+    with pytest.raises(ClocksDiffer, match="no key is deleted until they agree"):
+        await delete_old_keys(connection, 30, 120, clock=lambda: time.time() + wrong_by)
+
+    assert list(tmp_path.iterdir()) == []
+    assert await delete_old_keys(connection, 90, 120) == 0
+    assert await delete_old_keys(connection, 89, 120) == 1
 
 
 async def test_damaged_or_foreign_file_is_refused_and_changes_nothing(log: Log, tmp_path: Path, postgres: str) -> None:

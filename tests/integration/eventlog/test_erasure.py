@@ -4,7 +4,6 @@ import base64
 import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from datetime import date
 from typing import Any
 
 import asyncpg
@@ -284,7 +283,7 @@ async def test_dead_letter_is_encrypted_and_erased_with_the_key_of_its_day(cours
     heads = await course.history.heads([SHARD])
     [kept] = await course.history.read("dead_letters", [SHARD], [0], heads["dead_letters"], 10, 1 << 20)
     stored = await course.stored_texts()
-    deleted = await EncryptionKeys(course.connection).delete_days_before(date(9999, 1, 1))
+    deleted = await EncryptionKeys(course.connection).delete_old_days(-2)
     [erased] = await course.history.read("dead_letters", [SHARD], [0], heads["dead_letters"], 10, 1 << 20)
     letter = await DeadLetterReader(course.connection).dead_letter(SHARD, 1)
 

@@ -7,7 +7,8 @@ import pytest
 
 from schemas.topics import DEFAULT_SHARD_COUNT
 from services.commands.processor import CommandProcessor, ConcurrentAppend
-from services.eventlog.store import ClocksDiffer, EventStore
+from services.eventlog.clocks import ClocksDiffer
+from services.eventlog.store import EventStore
 from tests.integration.eventlog.test_complexity import COURSES, CommandRecords, get_watermarks
 
 PROCESSED = 'select partition, "offset" from verdict order by 1, 2'

@@ -18,9 +18,10 @@ from services.admin.accept_recreated_topic import accept_recreated_topic
 from services.commands.batch_result import BatchResult
 from services.commands.processor import CommandProcessor
 from services.config.handler import HandlerSettings
+from services.eventlog.clocks import ClocksDiffer
 from services.eventlog.installation import Installation
 from services.eventlog.postgres import WRITER, connect
-from services.eventlog.store import ClocksDiffer, EventStore
+from services.eventlog.store import EventStore
 from services.handler import consumer as consumer_module
 from services.handler.app import build_app
 from services.handler.consumer import CommandConsumer

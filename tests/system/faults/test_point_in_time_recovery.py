@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import psycopg
@@ -47,33 +49,53 @@ async def system(archiving_postgres: PostgresServer, bootstrap: str, tmp_path: P
 
 
 def back_up(server: PostgresServer, folder: Path) -> None:
+    """Take a base backup as a login that may do nothing else."""
+    password = secrets.token_urlsafe(24)
+    with psycopg.connect(server.address) as connection:
+        connection.execute(f"create role moderation_backup login replication password '{password}'".encode())
+    parts = urlsplit(server.address)
+    address = f"postgresql://moderation_backup@{parts.hostname}:{parts.port}"
     command = [
         str(find_binaries() / "pg_basebackup"),
         "-D",
         str(folder),
         "-d",
-        server.address,
+        address,
         "-c",
         "fast",
         "-X",
         "none",
     ]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PGPASSWORD": password})
 
 
-def restore(server: PostgresServer, backup: Path, at: str) -> None:
-    """Replace a stopped server's data with a backup that recovers to a time, and start the server."""
+def restore(server: PostgresServer, backup: Path, at: str | None = None) -> None:
+    """Replace a stopped server's data with a backup that recovers to a time, or to the end; start the server."""
     data = server.folder / "data"
     owner = data.stat()
     shutil.rmtree(data)
-    shutil.move(backup, data)
+    shutil.copytree(backup, data)
+    data.chmod(0o700)
     (data / "recovery.signal").touch()
     with (data / "postgresql.auto.conf").open("a") as file:
-        file.write(f"restore_command = 'cp {server.folder}/archive/%f %p'\nrecovery_target_time = '{at}'\n")
-        file.write("recovery_target_action = 'promote'\n")
+        file.write(f"restore_command = 'cp {server.folder}/archive/%f %p'\n")
+        if at is not None:
+            file.write(f"recovery_target_time = '{at}'\nrecovery_target_action = 'promote'\n")
     for path in (data, *data.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)
     server.start()
+
+
+async def archive_to_the_end(observer: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Wait until everything committed so far is archived."""
+    last_wal = await observer.fetchval("select pg_walfile_name(pg_switch_wal())")
+    await wait_until(lambda: observer.fetchval(ARCHIVED, last_wal), "the WAL is archived")
+
+
+async def wait_until_recovered(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as restored:
+        while restored.execute("select pg_is_in_recovery()").fetchone() != (False,):
+            await asyncio.sleep(0.1)
 
 
 async def test_handler_reprocesses_records_lost_by_a_point_in_time_recovery(
@@ -92,22 +114,28 @@ async def test_handler_reprocesses_records_lost_by_a_point_in_time_recovery(
     await send_all(system, course_commands(40))
     await wait_until_processed(system, 120)
     handler.kill()
-    last_wal = await observer.fetchval("select pg_walfile_name(pg_switch_wal())")
-    await wait_until(lambda: observer.fetchval(ARCHIVED, last_wal), "the WAL is archived")
+    await archive_to_the_end(observer)
     await observer.close()
     server.kill()
 
     await asyncio.to_thread(restore, server, backup, restored_to)
-    with psycopg.connect(system.database_url, autocommit=True) as restored:
-        in_recovery = "select pg_is_in_recovery()"
-        while restored.execute(in_recovery).fetchone() != (False,):
-            await asyncio.sleep(0.1)
+    await wait_until_recovered(system.database_url)
+    with psycopg.connect(system.database_url) as restored:
         assert restored.execute("select count(*) from decided_command").fetchone() == (80,)
-    await start_handler(system)
+    handler = await start_handler(system)
     await wait_until_processed(system, 120)
 
     observer = await asyncpg.connect(system.database_url)
     verdicts = await observer.fetch(VERDICTS)
+    handler.kill()
+    await archive_to_the_end(observer)
     await observer.close()
+    server.kill()
     assert len({row["command_id"] for row in verdicts}) == len(verdicts) == 120
     assert [row for row in verdicts if row["command_id"] in {row["command_id"] for row in kept}] == kept
+
+    await asyncio.to_thread(restore, server, backup)
+    await wait_until_recovered(system.database_url)
+    observer = await asyncpg.connect(system.database_url)
+    assert await observer.fetch(VERDICTS) == verdicts
+    await observer.close()

@@ -20,7 +20,6 @@ from services.commands.serialization import EVENTS_PER_STEP, SerializedCommand, 
 from services.commands.state_cache import BYTES_MAX, StateCache
 from services.commands.stream_reading import StreamKey
 from services.eventlog.append_batch import AppendBatch
-from services.eventlog.append_signal import notify_appended
 from services.eventlog.store import EventStore
 from services.moderation.commands import Command
 from services.moderation.decisions import Accepted
@@ -125,7 +124,7 @@ class CommandProcessor:
             if appended:
                 # A failure is the connection's, which the next query reports: readers find the rows a little later.
                 with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    await notify_appended(self.event_store.connection, shards)
+                    await self.event_store.notify_appended(shards)
                 watermarks |= {incoming.record.partition: incoming.record.offset for incoming in part[:count]}
                 result = batch.build_result(attempt)
                 result.heaviest_partition = meter.heaviest_partition

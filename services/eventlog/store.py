@@ -9,6 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from services.eventlog.append_batch import AppendBatch, ShardHead
+from services.eventlog.append_signal import notify_appended
 from services.eventlog.clocks import verify_clock
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.first_verdicts import FirstVerdict, load_bodies
@@ -214,6 +215,10 @@ class EventStore:
             if batch.new_person_keys or batch.new_day_keys:
                 await self.encryption_keys.insert(batch.new_person_keys, batch.new_day_keys)
         return True
+
+    async def notify_appended(self, shards: Sequence[int]) -> None:
+        """Wake the readers of shards, after the append's transaction."""
+        await notify_appended(self.connection, shards)
 
     async def _append_rows(self, batch: AppendBatch) -> bool:
         return bool(

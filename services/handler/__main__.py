@@ -9,7 +9,7 @@ from services.auth.jwks import JwkSet
 from services.auth.token_rules import TokenRules
 from services.commands.authorization import CommandAuthorizer
 from services.config.handler import HandlerSettings
-from services.eventlog.installation import fetch_installation
+from services.eventlog.installation import Installation, fetch_installation
 from services.eventlog.postgres import WRITER, connect
 from services.eventlog.snapshot_code import form_id
 from services.handler.app import FRAMEWORK_LOGGER, build_app
@@ -28,6 +28,12 @@ from services.telemetry.metrics.handler import HandlerMetrics
 
 if TYPE_CHECKING:
     from services.handler.tracing import CommandTraces
+
+
+async def read_installation(settings: HandlerSettings) -> Installation:
+    """Read the log's installation. Raises POSTGRES_ERRORS."""
+    async with failpoints.around("handler.installation"):
+        return await fetch_installation(settings.url(), "handler", WRITER)
 
 
 async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None:
@@ -65,7 +71,7 @@ async def main(settings: HandlerSettings) -> None:
         form_id()
     # FastStream warns at each start that it creates no topics, and repeats our log lines about partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
-    installation = await wait_for_postgres(functools.partial(fetch_installation, settings.url(), "handler", WRITER))
+    installation = await wait_for_postgres(functools.partial(read_installation, settings))
     async with failpoints.around("handler.verify_topics"):
         await verify_topics(
             settings.kafka_bootstrap, settings.topic_prefix, installation.shard_count, str(installation.id)

@@ -11,6 +11,7 @@ from services.eventlog.clocks import ClocksDiffer, verify_clock
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.postgres import HeartbeatConnection, close_quickly
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
+from services.runtime.failpoints import failpoints
 
 LOGGER = logging.getLogger("handler")
 PERIOD_SECONDS = 3_600
@@ -25,7 +26,8 @@ async def delete_expired_keys(
     """
     while True:
         try:
-            connection = await connect()
+            async with failpoints.around("handler.keys.connect"):
+                connection = await connect()
             try:
                 await delete_old_keys(connection, days, clock_difference_max)
             finally:
@@ -45,7 +47,8 @@ async def delete_old_keys(
 
     ``clock`` returns the process's, in seconds since 1970. Returns the number of keys. Raises ClocksDiffer.
     """
-    asked_at = clock()
-    now = await connection.fetchval("select clock_timestamp()")
-    verify_clock(now.timestamp(), asked_at, clock(), clock_difference_max, "no key is deleted")
-    return await EncryptionKeys(connection).delete_old_days(days)
+    async with failpoints.around("handler.keys.delete_old_days"):
+        asked_at = clock()
+        now = await connection.fetchval("select clock_timestamp()")
+        verify_clock(now.timestamp(), asked_at, clock(), clock_difference_max, "no key is deleted")
+        return await EncryptionKeys(connection).delete_old_days(days)

@@ -45,6 +45,7 @@ async def open_log_session(
         connection.heartbeat = functools.partial(health.heartbeat, loop_name)
         log = EventStore(connection, settings.clock_difference_seconds_max)
         event_store = failpoints.arm(log, "handler.log")
+        failpoints.arm(log.encryption_keys, "handler.keys")
         incarnation = await event_store.current_incarnation(full_topic_name(settings.topic_prefix, "commands"))
         processor = CommandProcessor(
             event_store,

@@ -217,7 +217,8 @@ class Lane:
     ) -> None:
         """Publish one transaction after another until released."""
         signal = AppendSignal(self.shards)
-        await signal.listen(connection)
+        async with failpoints.around("relay.listen"):
+            await signal.listen(connection)
         pending: PendingTransaction | None = None
         while not self.is_released:
             self.health.heartbeat(self.name)

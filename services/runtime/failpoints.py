@@ -35,6 +35,7 @@ POSTGRESQL, KAFKA = "postgresql", "kafka"
 BOUNDARIES: Mapping[str, str] = {
     **dict.fromkeys(
         (
+            "handler.installation",
             "handler.connect",
             # BEGIN and COMMIT around a batch that is decided under the locks of its shards.
             "handler.connection.execute",
@@ -50,6 +51,13 @@ BOUNDARIES: Mapping[str, str] = {
             "handler.log.draw_stream_numbers",
             "handler.log.lock",
             "handler.log.append",
+            "handler.log.notify_appended",
+            # The keys of a batch's persons and of the day's unreadable records.
+            "handler.keys.of_persons",
+            "handler.keys.of_days",
+            # The deletion of past days' keys, once an hour, on a connection of its own.
+            "handler.keys.connect",
+            "handler.keys.delete_old_days",
             # The server monitor of a process: its connection, and its query once a second.
             "monitor.postgresql",
             # The relay's count of open dead letters, on a connection of its own.
@@ -69,6 +77,7 @@ BOUNDARIES: Mapping[str, str] = {
             "relay.log.users_updated_events",
             "relay.log.find_dead_letters",
             "relay.verify_log",
+            "relay.listen",
             "scheduler.connect",
             # Each query of the loop: first for schedules, then for verdicts on those that are due.
             "scheduler.connection.fetch",

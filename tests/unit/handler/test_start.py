@@ -22,6 +22,8 @@ class Connection:
 
 
 class Log:
+    encryption_keys: Any = None
+
     def __init__(self, *_: Any) -> None: ...
 
     async def current_incarnation(self, _: str) -> int:

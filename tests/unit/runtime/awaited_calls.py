@@ -1,0 +1,85 @@
+"""What handler, relay and scheduler await that is no call to a server, with the reasons."""
+
+from collections.abc import Mapping
+
+_REASONS: Mapping[str, tuple[str, ...]] = {
+    "waits for our own tasks, threads or time": (
+        "asyncio.gather",
+        "asyncio.sleep",
+        "asyncio.timeout",
+        "asyncio.to_thread",
+        "asyncio.wait",
+        "asyncio.wait_for",
+        "kafka_timeout",
+        "meter.give_way",
+        "next_task",
+        "pause",
+        "self._give_way",
+        "self.offset_committer.flush",
+        "signal.wait",
+        "wait_until_idle",
+    ),
+    "runs our own code, whose modules are checked themselves": (
+        "LeaseKeeper(settings, lanes, health, telemetry).run",
+        "batch.append",
+        "builder.next",
+        "cache.add_snapshot",
+        "consumer.handle",
+        "isolate",
+        "position_tracker.filter_new",
+        "process",
+        "publisher.close",
+        "publisher.publish",
+        "publisher.start",
+        "self._identity_check.find_recreated_partitions",
+        "self._queue.fill",
+        "self._record_mapper.map_row",
+        "self._sealer.seal",
+        "self._sender.close",
+        "self._sender.start",
+        "self._user_history.find_event_users",
+        "self.passed_markers.note_positions",
+        "self.consumer.rewind",
+        "self.state_cache.load",
+        "self.topic_offsets.read",
+        "session.processor.process",
+        "wait_for_postgres",
+        "watch.check_kafka",
+        "watch.rewind_unverified",
+    ),
+    "runs the process: health endpoint, signals, background tasks": (
+        "contextlib.AsyncExitStack",
+        "health_server",
+        "run_in_background",
+        "run_until_stopped",
+        "stack.enter_async_context",
+    ),
+    "FastStream fetches by handler.consumer.getmany": (
+        "application.run",
+        "original",
+        "poll",
+    ),
+    "iterates over handler.log.events": (
+        "chunks",
+        "contextlib.aclosing",
+    ),
+    "BEGIN and COMMIT pass handler.connection.execute": ("self.event_store.connection.transaction",),
+    "passed to what calls it at handler.keys.connect, monitor.postgresql or monitor.dead_letters": (
+        "functools.partial(connect)",
+    ),
+    "called inside handler.read_offsets": ("client.start",),
+    "called inside relay.read_topic_ends": ("read_last_records",),
+    "called inside monitor.postgresql": ("PipelineQueries(connection).watermarks",),
+    "reads keys of tokens, from neither Kafka nor PostgreSQL": (
+        "keys.load",
+        "self.authorizer.authorize",
+        "self.keys.refresh",
+    ),
+    "closes a connection: nothing that was sent before depends on it": (
+        "client.stop",
+        "connection.close",
+        "self.topic_offsets.stop",
+    ),
+}
+NEED_NO_BOUNDARY: Mapping[str, str] = {call: reason for reason, calls in _REASONS.items() for call in calls}
+"""By the text of the call, without its arguments: why it passes no boundary."""

@@ -95,6 +95,7 @@ SABOTAGES = f"{FAULTS_TESTS}/test_sabotages.py"
 RECOVERY_TESTS = tuple(
     f"{FAULTS_TESTS}/test_{subject}.py"
     for subject in (
+        "crash_points",
         "failpoints",
         "idle_handlers",
         "large_batches",
@@ -104,7 +105,7 @@ RECOVERY_TESTS = tuple(
         "relay_progress",
     )
 )
-"""Tests that restore, rewind and take over for minutes."""
+"""Tests that restore, rewind, take over and crash for minutes."""
 # The drill and a minute of faults; the cluster, the processes and the checker take as long again on two quiet cores.
 FAULTS = Tier(
     "faults",
@@ -141,7 +142,7 @@ TIERS = {
             *(f"--ignore={path}" for path in (SABOTAGES, *RECOVERY_TESTS)),
             minutes=10,
         ),
-        pytest_tier("recovery", *RECOVERY_TESTS, minutes=15),
+        pytest_tier("recovery", *RECOVERY_TESTS, minutes=20),
         pytest_tier("browser", "tests/system/console", minutes=10),
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
         FAULTS,

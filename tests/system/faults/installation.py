@@ -94,11 +94,12 @@ class Installation:
         self._closed = threading.Event()
         self._lock = threading.Lock()
 
-    def create(self) -> None:
-        """Migrate the database, create the topics, and start to read them."""
+    def create(self, *, is_supervised: bool = True) -> None:
+        """Migrate the database, create the topics, and start to read them; ``is_supervised``: restart processes."""
         self.install()
         self.start_reader()
-        threading.Thread(target=self._supervise, daemon=True).start()
+        if is_supervised:
+            threading.Thread(target=self._supervise, daemon=True).start()
 
     def install(self) -> None:
         """Migrate the database and create the topics."""
@@ -243,10 +244,10 @@ class Installation:
 
 
 @contextlib.contextmanager
-def opened(installation: Installation) -> Iterator[Installation]:
-    """Create an installation; end its processes afterwards."""
+def opened(installation: Installation, *, is_supervised: bool = True) -> Iterator[Installation]:
+    """Create an installation; end its processes afterwards. ``is_supervised``: those that end are started again."""
     try:
-        installation.create()
+        installation.create(is_supervised=is_supervised)
         yield installation
     finally:
         installation.close()

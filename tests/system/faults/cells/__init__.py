@@ -17,6 +17,7 @@ KINDS = (
     "postgres",
     "disks",
     "topics",
+    "groups",
     "restores",
     "installations",
     "clocks",

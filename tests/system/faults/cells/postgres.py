@@ -10,6 +10,7 @@ import time
 import psycopg
 
 from deploy.local.postgres import database_name
+from deploy.local.postgres import is_ready as is_answering
 from tests.system.faults import log_reader
 from tests.system.faults.cells import cell
 from tests.system.faults.cells.brokers import choose_broker, start_brokers
@@ -24,6 +25,8 @@ where datname = current_database() and application_name like 'moderation-%' and 
 
 OF_OURS = "from pg_stat_activity where datname = %s and application_name like 'moderation-%%'"
 COUNT_OF, TERMINATE_OF = f"select count(*) {OF_OURS}".encode(), f"select pg_terminate_backend(pid) {OF_OURS}".encode()
+WAITING = "select exists (select from pg_stat_activity where %s = any(pg_blocking_pids(pid)))"
+STATE = "select state from pg_stat_activity where pid = %s"
 
 
 def terminate_backends(run: FaultRun, share: float = 1) -> int:
@@ -163,3 +166,42 @@ def fail_over_and_kill_relay(run: FaultRun) -> None:
     kill_and_start(run, relay)
     run.servers.postgres.rebuild_standby()
     wait_until(lambda: log_reader.count_rows(run.installation.database_url), "the new primary answers")
+
+
+@cell(weight=2)
+def kill_three(run: FaultRun) -> None:
+    """A handler, the active relay and the primary are killed at the same time, and start again together."""
+    processes = [run.choose("handler"), run.active_relay()]
+    server = run.servers.postgres.primary
+    for process in processes:
+        run.injected(f"{process.name} killed")
+        run.installation.kill(process)
+    run.injected("PostgreSQL killed")
+    server.crash()
+    if is_answering(server.address) or any(process.popen is not None for process in processes):
+        run.fail("one of the three was not killed")
+    for process in processes:
+        process.start()
+    run.recovered(run.servers.start_postgres())
+
+
+@cell()
+def idle_in_transaction(run: FaultRun) -> None:
+    """Another session idles in a transaction: its snapshot holds up nothing, and its lock only until it ends."""
+    with (
+        psycopg.connect(single_host_url(run.installation.database_url)) as idle,
+        psycopg.connect(run.servers.postgres.primary.address, autocommit=True) as observer,
+    ):
+        idle.execute("set transaction isolation level repeatable read")
+        idle.execute("select (select count(*) from event), (select count(*) from decided_command)")
+        run.injected("session idle in a transaction")
+        run.load.probe()
+        idle.rollback()
+        idle.execute("select from shard where shard = 0 for update")
+        run.injected("session idle with a lock")
+        waiting = (idle.info.backend_pid,)
+        wait_until(lambda: observer.execute(WAITING, waiting).fetchone() == (True,), "our sessions wait for it")
+        run.hold(3, 8)
+        if observer.execute(STATE, waiting).fetchone() != ("idle in transaction",):
+            run.fail("the session did not idle in its transaction")
+    run.recovered()

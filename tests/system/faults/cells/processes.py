@@ -94,7 +94,7 @@ def kill_gateway(run: FaultRun) -> None:
     cut_off = wait_until(lambda: _http_attempts(run)[answered:], "the request ends")[0]
     if (cut_off["status"], cut_off["gateway"]) != (0, gateway.log.stem):
         run.fail(f"no request was cut off by the death of {gateway.log.stem}: {cut_off}")
-    run.recovered()
+    measure_recovery(run, gateway)
 
 
 def _http_attempts(run: FaultRun) -> list[Json]:

@@ -40,6 +40,7 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         "self._user_history.find_event_users",
         "self.passed_markers.note_positions",
         "self.consumer.rewind",
+        "self.passed_markers.note_positions",
         "self.state_cache.load",
         "self.topic_offsets.read",
         "session.processor.process",

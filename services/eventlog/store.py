@@ -92,6 +92,21 @@ class BatchContext:
     first_verdicts: dict[tuple[str, int], FirstVerdict]
 
 
+# Too large for an index or a message, out of a type's range, against a constraint.
+UNSTORABLE_ERRORS = (
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+)
+
+
+class UnstorableRows(Exception):
+    """PostgreSQL refuses a row for what it contains: waiting does not help. Argument: the name of its error."""
+
+    def __str__(self) -> str:
+        return f"PostgreSQL refuses a row for what it contains: {self.args[0]}"
+
+
 class EventStore:
     """The log over one connection. Every method may raise POSTGRES_ERRORS.
 
@@ -204,6 +219,7 @@ class EventStore:
         Raises:
             asyncpg.UniqueViolationError: the writer of another shard took an id of this batch, or made the day's key;
                 nothing was written.
+            UnstorableRows: PostgreSQL refuses a row for what it contains, and would again; nothing was written.
         """
         if not batch.changes_keys:
             return await self._append_rows(batch)
@@ -221,20 +237,25 @@ class EventStore:
         await notify_appended(self.connection, shards)
 
     async def _append_rows(self, batch: AppendBatch) -> bool:
-        return bool(
-            await self.connection.fetchval(
-                APPEND,
-                batch.expected_heads(),
-                batch.incarnation,
-                list(batch.watermarks),
-                list(batch.watermarks.values()),
-                batch.decided_at,
-                batch.streams,
-                batch.events,
-                batch.verdicts,
-                batch.dead_letters,
+        try:
+            return bool(
+                await self.connection.fetchval(
+                    APPEND,
+                    batch.expected_heads(),
+                    batch.incarnation,
+                    list(batch.watermarks),
+                    list(batch.watermarks.values()),
+                    batch.decided_at,
+                    batch.streams,
+                    batch.events,
+                    batch.verdicts,
+                    batch.dead_letters,
+                )
             )
-        )
+        except asyncpg.UniqueViolationError:
+            raise
+        except UNSTORABLE_ERRORS as error:
+            raise UnstorableRows(type(error).__name__) from error
 
     async def current_incarnation(self, topic: str) -> int:
         """Return the number of the topic's incarnation; start the first one when the topic is first read."""

@@ -150,6 +150,34 @@ from event e join stream s on s.number = e.stream where s.course = $1
 """
 
 
+async def test_record_that_postgresql_refuses_pauses_only_its_partition(system: System) -> None:
+    handler = await start_handler(system, HANDLER_SUBSCRIBERS="1")
+    commands = course_commands(12)
+    await send_all(system, commands)
+    await wait_until_processed(system, len(commands))
+    course_by_shard = {get_course_shard(int(command["course_id"])): command["course_id"] for command in commands}
+    (bad_shard, bad), (_, good) = list(course_by_shard.items())[:2]
+    async with connected(system) as connection:
+        await connection.execute("alter table event add check (data::text not like '%Refused%')")
+    handler.signal(signal.SIGSTOP)
+    updates = [
+        World().command("upsert_course", {"name": name}) | {"course_id": course}
+        for course, name in ((bad, "Before"), (bad, "Refused"), (good, "Good"))
+    ]
+    await send_all(system, updates)
+    handler.signal(signal.SIGCONT)
+
+    await wait_until_processed(system, len(commands) + 2)
+    await wait_until(
+        lambda: f"partition {bad_shard} cannot be processed" in handler.get_readiness()[1],
+        "the handler names the partition",
+    )
+
+    async with connected(system) as connection:
+        await connection.execute("alter table event drop constraint event_data_check")
+    await wait_until_processed(system, len(commands) + 3)
+
+
 async def test_failing_record_pauses_only_its_partition_and_is_retried_after_a_pause(system: System) -> None:
     handler = await start_handler(system, HANDLER_SUBSCRIBERS="1")
     commands = course_commands(12)

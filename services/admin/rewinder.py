@@ -21,6 +21,7 @@ from services.kafka.relay_progress import RelayProgress, list_lane_shards
 from services.kafka.topic_reader import read_to_end
 from services.kafka.topics import full_topic_name, verify_ownership
 from services.publishing.common_history import CommonHistory, read_common_history
+from services.publishing.log_agreement import add_replay_end_ids
 from services.publishing.log_comparison import find_dead_letter_sequences
 from services.publishing.record_headers import parse_headers
 from services.publishing.topic_ends import End, full_topic_names, read_topic_ends
@@ -61,7 +62,7 @@ class _StoppedRelays:
         for output, sequences in progress.sequences.items():
             ids = await read_record_ids(self.history.connection, output, self.shards, sequences)
             last_ids[output] = tuple(None if record_id == ARCHIVED else record_id for record_id in ids)
-        progress = replace(progress, last_ids=last_ids)
+        progress = await add_replay_end_ids(self.history.connection, replace(progress, last_ids=last_ids))
         for lane, publisher in enumerate(self._publishers):
             lane_progress = progress.restrict(list_lane_shards(lane, len(self.shards)))
             await publisher.publish([], lane_progress, lane_progress)

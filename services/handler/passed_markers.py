@@ -20,11 +20,16 @@ class PassedMarkers:
     def __init__(self) -> None:
         # By partition: the watermark, and the position of the consumer when it had processed all that it had read.
         self._idle: dict[int, tuple[int, int]] = {}
-        self._ends: dict[int, int] = {}
+        self._ends: dict[int, tuple[int, int]] = {}
 
-    def end(self, partition: int) -> int:
-        """Return the offset before which nothing was lost after the last processed record, 0 if none is known."""
-        return self._ends.get(partition, 0)
+    def end(self, partition: int, watermark: int) -> int:
+        """Return the offset before which nothing was lost after the last processed record, 0 if none is known.
+
+        What was passed after a later record than ``watermark`` does not count: a log that was restored to an earlier
+        state lacks the records in between.
+        """
+        passed_watermark, end = self._ends.get(partition, (watermark, 0))
+        return end if passed_watermark <= watermark else 0
 
     async def note_positions(self, consumer: AIOKafkaConsumer, topic: str, watermarks: Mapping[int, int]) -> None:
         """Note the positions of partitions while no record is in progress; ``watermarks``: of those that are known."""
@@ -44,5 +49,5 @@ class PassedMarkers:
         """
         for partition, (watermark, position) in self._idle.items():
             if partition in offsets and offsets[partition].beginning <= watermark + 1 < position:
-                self._ends[partition] = position
+                self._ends[partition] = watermark, position
         self._idle.clear()

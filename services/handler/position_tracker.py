@@ -146,7 +146,7 @@ class PositionTracker:
                 continue
             topic_partition = TopicPartition(first_record.topic, partition)
             beginning_offset = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
-            last_known = max(watermark, self._passed_markers.end(partition) - 1)
+            last_known = max(watermark, self._passed_markers.end(partition, watermark) - 1)
             removed = find_removed_offsets(last_known, beginning_offset)
             resume_offset = max(watermark, 0, beginning_offset)
             if removed:

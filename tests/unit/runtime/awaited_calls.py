@@ -38,7 +38,6 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         "self._sender.close",
         "self._sender.start",
         "self._user_history.find_event_users",
-        "self.passed_markers.note_positions",
         "self.consumer.rewind",
         "self.passed_markers.note_positions",
         "self.state_cache.load",

@@ -15,7 +15,7 @@ import uvloop
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from deploy.local.kafka import client_settings
-from services.kafka.client_compat import shorten_transaction_backoff
+from services.kafka.client_patches import shorten_transaction_backoff
 from services.kafka.partitioning import ALL_SHARDS
 from services.kafka.records import OutgoingRecord
 from services.kafka.topics import full_topic_name

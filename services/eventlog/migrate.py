@@ -2,7 +2,8 @@
 
 yoyo applies the files of ``schemas/eventlog/migrations`` in order, each once; each in a transaction, which is tried
 again while others hold its tables. One that begins with ``-- transactional: false`` is watched while it waits; it may
-be repeated after an interruption, so it has one index and drops what is left of it first. One run works at a time.
+be repeated after an interruption, so it builds one index and drops what is left of it first, or drops one. One run
+works at a time.
 ``schemas/eventlog/schema.sql`` shows the schema that results.
 """
 

@@ -1,5 +1,5 @@
 -- What the master key is checked with before keys are wrapped. ../schema.sql explains it.
--- depends: 0008_event_sis_source_id
+-- depends: 0008_drop_event_sis_source_id
 
 create table master_key_check (
     value    bytea not null check (octet_length(value) = 40),

@@ -220,7 +220,7 @@ class FaultRun:
         """Run one cell; note its failure, if any, and continue the run."""
         self.cell = name
         self._cells += 1
-        self.chance = random.Random(f"{self._seed} {self._cells}")
+        self.chance = random.Random(f"{self._seed} cell {self._cells}")
         started_at, errors_before = time.monotonic(), len(self.outcome.errors)
         try:
             with self.noting_failures():

@@ -40,7 +40,7 @@ def test_what_a_cell_chooses_does_not_depend_on_how_much_earlier_ones_drew(run: 
     chosen: list[float] = []
     run.inject("busy", lambda run: chosen.extend(run.chance.random() for _ in range(draws)))
     run.inject("later", lambda run: chosen.append(run.chance.random()))
-    assert chosen[draws:] == [random.Random("5 2").random()]
+    assert chosen[draws:] == [random.Random("5 cell 2").random()]
 
 
 @pytest.mark.parametrize(

@@ -165,9 +165,20 @@ class FaultRun:
         """Return how many commands were sent over Kafka, plus requests answered over HTTP."""
         return self.load.sent + self.http.answered
 
-    def recovered(self, server_seconds: float | None = None, probe: Callable[[], float] | None = None) -> None:
-        """Measure and note the time from the end of the fault until each shard, or else the probe, gives a verdict."""
+    def recovered(
+        self,
+        server_seconds: float | None = None,
+        probe: Callable[[], float] | None = None,
+        *,
+        until_acknowledged: bool = False,
+    ) -> None:
+        """Measure and note the time from the end of the fault until each shard, or else the probe, gives a verdict.
+
+        ``until_acknowledged``: the server's own time ended when brokers had acknowledged the probe.
+        """
         seconds = (probe or self.load.probe)()
+        if until_acknowledged:
+            server_seconds = self.load.acknowledged_seconds
         self.installation.history.add("recovery", cell=self.cell, seconds=seconds, server_seconds=server_seconds)
         self.outcome.recoveries.append(Recovery(self.cell, seconds, server_seconds))
 

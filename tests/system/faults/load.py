@@ -30,6 +30,7 @@ class Load:
 
     If the installation has schedulers, some publications are scheduled. ``source``: incarnation of the commands topic
     in which handlers find the records. ``is_removed``: they will be removed from it before they are decided.
+    ``acknowledged_seconds``: how long the last probe took until brokers had acknowledged it.
     """
 
     def __init__(
@@ -40,6 +41,9 @@ class Load:
         self.source, self.is_removed = source, is_removed
         self.sent = 0
         self.unacknowledged = 0
+        self.acknowledged_seconds = 0.0
+        self._probed: set[str] = set()
+        self._probed_at = 0.0
         self.chance = random.Random(seed)
         schedules = bool(installation.of("scheduler"))
         self.courses = [
@@ -50,7 +54,6 @@ class Load:
         # Nothing verifies it here: it is what no log, metric or dead letter may have.
         self._headers: dict[str, str | bytes | None] = {"authorization": f"Bearer {installation.issuer.token()}"}
         self._ended, self._running = threading.Event(), threading.Event()
-        self._lock = threading.Lock()
         self.producer = self._create_producer()
         self._thread = threading.Thread(target=self._send_all, daemon=True)
 
@@ -123,6 +126,8 @@ class Load:
         place = {"source": self.source, "partition": message.partition(), "offset": message.offset()}
         kind = "removed" if self.is_removed else "acknowledged"
         self.installation.history.add(kind, command_id=command_id, **place)
+        if command_id in self._probed:
+            self.acknowledged_seconds = time.monotonic() - self._probed_at
 
     def _send_all(self) -> None:
         generators = [course.commands() for course in self.courses]
@@ -144,8 +149,9 @@ class Load:
 
     def probe(self) -> float:
         """Send a command to each shard and wait for all verdicts on the topic; return the seconds that it took."""
-        started_at = time.monotonic()
+        started_at = self._probed_at = time.monotonic()
         probes = [self._probe_command(shard) for shard in ALL_SHARDS]
+        self._probed = {command["command_id"] for command in probes}
         for command in probes:
             self.send(command)
 

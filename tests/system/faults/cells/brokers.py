@@ -30,7 +30,7 @@ def kill_broker(run: FaultRun) -> None:
     number = choose_broker(run)
     run.injected("broker killed")
     run.servers.kafka.brokers[number].kill()
-    run.recovered()
+    run.recovered(until_acknowledged=True)
     start_brokers(run, number)
 
 

@@ -24,12 +24,9 @@ CLUSTER_SETTINGS = {
     "offsets.topic.replication.factor": "3",
     "transaction.state.log.replication.factor": "3",
     "transaction.state.log.min.isr": "2",
-    # A dead broker is noticed after 3 s instead of 9 s.
-    "broker.session.timeout.ms": "3000",
+    # A dead broker is noticed after 2.5 s instead of 9 s.
+    "broker.session.timeout.ms": "2500",
     "broker.heartbeat.interval.ms": "500",
-    # A dead controller is noticed after 1 s instead of 2 s; then brokers have their whole session again.
-    "controller.quorum.fetch.timeout.ms": "1000",
-    "controller.quorum.election.timeout.ms": "500",
     # A dead controller is noticed after 1 s instead of 2 s; only then does a broker's session begin to run out.
     "controller.quorum.fetch.timeout.ms": "1000",
     "controller.quorum.election.timeout.ms": "500",

@@ -45,7 +45,7 @@ def restart_broker(run: FaultRun) -> None:
 
 @cell(weight=2)
 def pause_broker(run: FaultRun) -> None:
-    """A broker stands still for longer than its session (3 s), and goes on as a former leader."""
+    """A broker stands still for longer than its session (2.5 s), and goes on as a former leader."""
     pid = run.servers.kafka.brokers[choose_broker(run)].pid()
     assert pid is not None
     run.injected("broker paused")

@@ -18,7 +18,7 @@ SECONDS_MAX = {
     "kill_pair": 5,
     "kill_postgres": 5,
     "fail_over": 5,
-    # Its session is 3 s.
+    # Its session is 2.5 s.
     "kill_broker": 6,
 }
 """By cell: within how many seconds this share of its recoveries is over. Other cells have no target."""

@@ -140,7 +140,16 @@ class FaultRun:
             run.readers, run.uncommitted = {}, {}
         if http is not None and not any(line["status"] == 200 for line in run.lines("http")):
             self.fail("no grade over HTTP was accepted: what gateways promise was not checked")
-        violations = check(run)
+        for sender in (load, http):
+            if sender is not None and sender.failure is not None:
+                self.fail(f"the load ended before the run: {sender.failure}")
+        try:
+            violations = check(run)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A defect of the checker: what it could not judge is kept.
+            run.save(installation.folder / "run")
+            self.outcome.unchecked.append(f"{installation.prefix}: the checker failed: {error!r}")
+            return
         self.outcome.violations += violations
         if not self.outcome.is_clean:
             run.save(installation.folder / "run")

@@ -37,7 +37,7 @@ class Answer:
 class HttpLoad:
     """Grades an assignment of each course through alternating gateways, and reads states in between.
 
-    ``asked``: the gateway of the last request.
+    ``asked``: the gateway of the last request. ``failure``: why it ended by itself, None if it did not.
     """
 
     def __init__(self, load: Load, seed: int) -> None:
@@ -51,6 +51,7 @@ class HttpLoad:
         self._awaited: set[str] = set()
         self._numbers = itertools.count(1)
         self._thread = threading.Thread(target=self._work, daemon=True)
+        self.failure: str | None = None
 
     def start(self) -> None:
         """Send the assignments that are graded over HTTP, then start; they are graded once they exist."""
@@ -77,6 +78,13 @@ class HttpLoad:
         self._thread.join(TIMEOUT_SECONDS + 5)
 
     def _work(self) -> None:
+        try:
+            self._send_all()
+        except Exception as error:
+            self.failure = repr(error)
+            raise
+
+    def _send_all(self) -> None:
         while not self._awaited <= self.installation.verdicts.keys():
             if self._ended.wait(PAUSE_SECONDS):
                 return

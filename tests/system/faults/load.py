@@ -30,7 +30,8 @@ class Load:
 
     If the installation has schedulers, some publications are scheduled. ``source``: incarnation of the commands topic
     in which handlers find the records. ``is_removed``: they will be removed from it before they are decided.
-    ``acknowledged_seconds``: how long the last probe took until brokers had acknowledged it.
+    ``failure``: why it ended by itself, None if it did not. ``acknowledged_seconds``: how long the last probe took until
+    brokers had acknowledged it.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Load:
         self._headers: dict[str, str | bytes | None] = {"authorization": f"Bearer {installation.issuer.token()}"}
         self._ended, self._running = threading.Event(), threading.Event()
         self.producer = self._create_producer()
-        self._thread = threading.Thread(target=self._send_all, daemon=True)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self.failure: str | None = None
 
     def _create_producer(self) -> Producer:
         return Producer(
@@ -128,6 +130,13 @@ class Load:
         self.installation.history.add(kind, command_id=command_id, **place)
         if command_id in self._probed:
             self.acknowledged_seconds = time.monotonic() - self._probed_at
+
+    def _work(self) -> None:
+        try:
+            self._send_all()
+        except Exception as error:
+            self.failure = repr(error)
+            raise
 
     def _send_all(self) -> None:
         generators = [course.commands() for course in self.courses]

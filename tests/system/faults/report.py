@@ -27,8 +27,8 @@ def _lines(outcome: Outcome, command: str) -> Iterator[str]:
     yield ""
     yield "Recovery: seconds from the end of the fault (of a broker that is killed: from its death) until a new command"
     yield "of each of the 12 shards is decided and its verdict read from the topic; of a single gateway, until a grade"
-    yield "over HTTP through it is answered with its verdict. The ratio is to the time that the failed server itself"
-    yield "took until it served again. A release fails if the p95 of a cell exceeds its target."
+    yield "over HTTP through it is answered with its verdict. The ratio is to the time that the servers themselves"
+    yield "took until they served again. A release fails if the p95 of a cell exceeds its target."
     yield ""
     yield "| cell | n | target | p50 | p95 | max | server p50 | ratio p50 |\n|---|---:|---:|---:|---:|---:|---:|---:|"
     by_cell: dict[str, list[Recovery]] = defaultdict(list)

@@ -5,6 +5,7 @@ from typing import Any
 from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
+from services.config.handler import HandlerSettings
 from tests.system.faults.cells import cell
 from tests.system.faults.cells.topics import REQUEST_SECONDS_MAX, admin_of
 from tests.system.faults.fault_run import FaultRun
@@ -16,6 +17,9 @@ def delete_group(run: FaultRun) -> None:
     """The group is deleted while all handlers are stopped and commands arrive: its static members come back."""
     handlers = run.installation.of("handler")
     admin, group = admin_of(run.installation), f"{run.installation.prefix}.handler"
+    consumers = len(handlers) * HandlerSettings.model_fields["handler_subscribers"].default
+    # A cell before may have kept a handler away for longer than its session.
+    wait_until(lambda: len(_members(_describe(admin, group))) == consumers, "every handler has joined")
     members = _members(_describe(admin, group))
     for handler in handlers:
         run.installation.stop(handler)

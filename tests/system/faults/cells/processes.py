@@ -182,8 +182,8 @@ def rebalance(run: FaultRun) -> None:
             run.installation.stop(extra) if run.chance.random() < 0.5 else run.installation.kill(extra)
     finally:
         run.installation.kill(extra)
+        extra.name = RETIRED
     run.recovered()
-    extra.name = RETIRED
 
 
 @cell(weight=3)

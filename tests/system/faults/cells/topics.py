@@ -61,6 +61,15 @@ def deliver_everything_again(run: FaultRun) -> None:
     admin = admin_of(installation)
     run.load.pause()
     run.http.pause()
+    try:
+        _deliver_again(run, installation, group, topic, admin)
+    finally:
+        run.load.resume()
+        run.http.resume()
+    run.recovered()
+
+
+def _deliver_again(run: FaultRun, installation: Installation, group: str, topic: str, admin: AdminClient) -> None:
     wait_until(installation.is_settled, "all is decided and published", 120)
     before, ends_before = installation.take_snapshot(f"delivered {time.monotonic():.0f}"), _ends(installation)
     handlers = installation.of("handler")
@@ -77,7 +86,14 @@ def deliver_everything_again(run: FaultRun) -> None:
     consumer.close()
     run.injected("all records delivered again")
     reset = ConsumerGroupTopicPartitions(group, partitions)
-    admin.alter_consumer_group_offsets([reset])[group].result(REQUEST_SECONDS_MAX)
+
+    def is_reset() -> bool:
+        """Reset again what is not: the answer has an error for each partition."""
+        admin.alter_consumer_group_offsets([reset])[group].result(REQUEST_SECONDS_MAX)
+        stored = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
+        return {place.offset for place in stored.topic_partitions} == {0}
+
+    wait_until(is_reset, "the group begins at the beginning")
     count = readers.read_end_offsets(installation.bootstrap, installation.prefix, ["commands"])["commands"]
     # One consumer reads them all. After its first batch it commits the end of what is decided: another one, to which
     # partitions were moved, would go on from there.
@@ -85,7 +101,14 @@ def deliver_everything_again(run: FaultRun) -> None:
     alone.environment["HANDLER_SUBSCRIBERS"] = "1"
     alone.start()
     del alone.environment["HANDLER_SUBSCRIBERS"]
-    wait_until(lambda: alone.get_metric(DUPLICATES_METRIC, kind="redelivery") >= count, "all was delivered again", 240)
+
+    def count_delivered() -> float:
+        return alone.get_metric(DUPLICATES_METRIC, kind="redelivery")
+
+    try:
+        wait_until(lambda: count_delivered() >= count, "all was delivered again", 120)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}: {count_delivered():.0f} of {count} records") from error
     for handler in handlers[1:]:
         handler.start()
     installation.stop(alone)
@@ -101,9 +124,6 @@ def deliver_everything_again(run: FaultRun) -> None:
     installation.history.add(
         "redelivered", before=before.name, after=after.name, ends_before=ends_before, ends_after=_ends(installation)
     )
-    run.load.resume()
-    run.http.resume()
-    run.recovered()
 
 
 def _ends(installation: Installation) -> dict[str, int]:

@@ -30,8 +30,8 @@ class Load:
 
     If the installation has schedulers, some publications are scheduled. ``source``: incarnation of the commands topic
     in which handlers find the records. ``is_removed``: they will be removed from it before they are decided.
-    ``failure``: why it ended by itself, None if it did not. ``acknowledged_seconds``: how long the last probe took until
-    brokers had acknowledged it.
+    ``failure``: why it ended by itself, None if it did not. ``acknowledged_seconds``: how long the last probe took
+    until brokers had acknowledged it.
     """
 
     def __init__(

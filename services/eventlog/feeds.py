@@ -147,7 +147,8 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
 }
 # $1 root account, $2 course, $3-$4 positions, both exclusive.
 USERS_UPDATED = """
-select e.position, e.data from stream s join event e on e.stream = s.number and e.type = 'users_updated'
+select e.position, case when e.type = 'users_updated' then e.data end
+from stream s join event e on e.stream = s.number and e.type in ('users_updated', 'person_erased')
 where s.root_account = $1 and s.course = $2 and s.assignment is null and e.position > $3 and e.position < $4
 order by e.position
 """
@@ -216,11 +217,15 @@ class FeedReader:
 
     async def users_updated_events(
         self, root_account: int, course: int, after_position: int, before_position: int
-    ) -> list[tuple[int, str]]:
-        """Return (position, data) of a course's users_updated events between two positions, both exclusive."""
+    ) -> list[tuple[int, str | None]]:
+        """Return (position, data) of a course's users_updated events between two positions, both exclusive.
+
+        Data is None where a person of the course was erased.
+        """
         rows = await self.connection.fetch(USERS_UPDATED, root_account, course, after_position, before_position)
-        events = await unseal_events(self.encryption_keys, [UpdatedUsers(*row) for row in rows])
-        return [(event.position, event.data) for event in events]
+        updates = [UpdatedUsers(*row) for row in rows if row[1] is not None]
+        data = {event.position: event.data for event in await unseal_events(self.encryption_keys, updates)}
+        return [(row[0], data.get(row[0])) for row in rows]
 
     async def try_lock(self, name: str) -> bool:
         """Take a session-level lock, which ends with the connection (not one of a pool). False if it is held."""

@@ -54,11 +54,13 @@ class UserHistory:
 
         The cached history of a course is dropped if the rows erase one of its people.
         """
+        self._upcoming_positions = {}
         for row in rows:
             if row.type == PERSON_ERASED:
-                _, dropped = self._histories_by_course.pop((row.root_account, row.course), (0, {}))
-                self.user_count -= sum(map(len, dropped.values()))
-        self._upcoming_positions = {row.shard: row.position for row in rows}
+                self._drop((row.root_account, row.course))
+            # While an output is refilled, its rows follow those of others, from earlier in the log.
+            last = self._upcoming_positions.get(row.shard, 0)
+            self._upcoming_positions[row.shard] = max(last, row.position)
 
     async def find_event_users(self, row: EventRow, metadata: dict[str, Any]) -> EventUsers:
         """Return the users of a stored event's live event, as of just before its position."""
@@ -66,13 +68,23 @@ class UserHistory:
         actor = orjson.loads(row.data)["user_id"] if "request" in metadata else None
         return EventUsers(student, NO_USER if actor is None else await self._find_before(row, int(actor)))
 
+    def _drop(self, key: tuple[int, int]) -> None:
+        _, dropped = self._histories_by_course.pop(key, (0, {}))
+        self.user_count -= sum(map(len, dropped.values()))
+
     async def _find_before(self, row: EventRow, user_id: int) -> UserIdentifiers:
         key = (row.root_account, row.course)
         cached_until, histories = self._histories_by_course.pop(key, (0, {}))
         if cached_until < row.position:
             until = max(row.position, self._upcoming_positions.get(row.shard, 0))
-            for position, data in await self._feed_reader.users_updated_events(*key, max(cached_until - 1, 0), until):
-                for user_fields in orjson.loads(data)["payload"]["users"]:
+            updates = await self._feed_reader.users_updated_events(*key, max(cached_until - 1, 0), until)
+            if histories and any(data is None for _, data in updates):
+                # Rows that are published ahead of ``events`` do not pass the erasure itself.
+                self.user_count -= sum(map(len, histories.values()))
+                histories = {}
+                updates = await self._feed_reader.users_updated_events(*key, 0, until)
+            for position, data in updates:
+                for user_fields in [] if data is None else orjson.loads(data)["payload"]["users"]:
                     history = histories.setdefault(int(user_fields["user_id"]), [])
                     self.user_count += _append_update(history, position, user_fields)
             cached_until = until

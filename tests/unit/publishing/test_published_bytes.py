@@ -64,7 +64,7 @@ class StatedUsers(FeedReader):
 
     async def users_updated_events(
         self, root_account: int, course: int, after_position: int, before_position: int
-    ) -> list[tuple[int, str]]:
+    ) -> list[tuple[int, str | None]]:
         users = [{"user_id": str(n), "sis_user_id": f"sis-{n}", "login_id": f"login-{n}"} for n in (2, 101)]
         return [(1, orjson.dumps({"payload": {"users": users}}).decode())]
 

@@ -58,12 +58,14 @@ def continue_after_common_history(
     histories: Mapping[int, CommonHistory],
     ends: Sequence[End],
     log_ids: Sequence[str | None],
+    end_ids: Sequence[str | None],
     heads: Sequence[int],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return after which sequence number each shard continues, and the last one that had been published before.
 
-    ``histories``: what topic and log share, by shard. ``log_ids``: the log's ids at the previous progress. A shard that
-    has lost records will be emptied: what the log still has of it is published again.
+    ``histories``: what topic and log share, by shard. ``log_ids`` and ``end_ids``: the log's ids at the previous
+    progress, and at the ends of its replays. A shard that has lost records will be emptied: what the log still has of
+    it is published again.
     """
     last_common = [histories[shard].last for shard in range(len(heads))]
     unknown_ends = find_replay_ends(output, replace(previous, shards=()), ends, last_common, heads)
@@ -79,6 +81,9 @@ def continue_after_common_history(
         log_agrees = not is_known or (
             published <= head and log_ids[shard] in (previous.last_id(output, shard), ARCHIVED)
         )
+        if is_known and not found.lost and not _has_replay_end(output, previous, shard, end_ids[shard]):
+            # What the handler decided instead of the rows that the log lost is new, though a replay was to reach there.
+            replay_end = 0
         is_truncated = not ends[shard].never_truncated
         if found.lost and is_truncated and not found.first and all(lost.sequence is None for lost in found.lost):
             # Lost dead letters have no numbers, and so do not show which ones retention removed before them.
@@ -94,6 +99,24 @@ def continue_after_common_history(
             published, replay_end = 0, max(published, replay_end)
         continuations.append((published, min(replay_end, head)))
     return tuple(published for published, _ in continuations), tuple(end for _, end in continuations)
+
+
+def keep_replay_end_ids(
+    previous: RelayProgress, replays: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[str | None, ...]]:
+    """Return the ids at the ends of those replays that end as before; None for the others."""
+    return {
+        output: tuple(
+            previous.replay_end_id(output, shard) if end == previous.replay_end(output, shard) else None
+            for shard, end in enumerate(ends)
+        )
+        for output, ends in replays.items()
+    }
+
+
+def _has_replay_end(output: str, previous: RelayProgress, shard: int, log_id: str | None) -> bool:
+    """Return whether the log still has the row at the end of a replay; True if its id is not known."""
+    return previous.replay_end_id(output, shard) in (None, log_id) or log_id == ARCHIVED
 
 
 def count_replays(progress: RelayProgress, output: str) -> int:

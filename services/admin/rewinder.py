@@ -8,7 +8,12 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas.topics import OUTPUT_TOPICS, count_lanes
-from services.admin.continuation import continue_after_common_history, continue_after_topic, find_replay_ends
+from services.admin.continuation import (
+    continue_after_common_history,
+    continue_after_topic,
+    find_replay_ends,
+    keep_replay_end_ids,
+)
 from services.config.cli import ReplaySettings
 from services.eventlog.feed_history import FeedHistory
 from services.eventlog.feeds import FEED_BY_TOPIC
@@ -62,7 +67,10 @@ class _StoppedRelays:
         for output, sequences in progress.sequences.items():
             ids = await read_record_ids(self.history.connection, output, self.shards, sequences)
             last_ids[output] = tuple(None if record_id == ARCHIVED else record_id for record_id in ids)
-        progress = await add_replay_end_ids(self.history.connection, replace(progress, last_ids=last_ids))
+        kept_ids = keep_replay_end_ids(self.previous, progress.replays)
+        progress = await add_replay_end_ids(
+            self.history.connection, replace(progress, last_ids=last_ids, replay_end_ids=kept_ids)
+        )
         for lane, publisher in enumerate(self._publishers):
             lane_progress = progress.restrict(list_lane_shards(lane, len(self.shards)))
             await publisher.publish([], lane_progress, lane_progress)
@@ -170,11 +178,15 @@ async def rewind_to_log(
         sequences, replays = dict(previous.sequences), dict(previous.replays)
         emptied: list[TopicPartition] = []
         for output, histories in common.items():
-            log_ids = await read_record_ids(
-                relays.history.connection, output, relays.shards, previous.sequences[output]
-            )
+            log_ids, end_ids = [
+                await read_record_ids(relays.history.connection, output, relays.shards, numbers)
+                for numbers in (
+                    previous.sequences[output],
+                    [previous.replay_end(output, shard) for shard in relays.shards],
+                )
+            ]
             sequences[output], replays[output] = continue_after_common_history(
-                output, relays.previous, histories, ends[output], log_ids, heads[FEED_BY_TOPIC[output]]
+                output, relays.previous, histories, ends[output], log_ids, end_ids, heads[FEED_BY_TOPIC[output]]
             )
             full_name = full_topic_name(settings.topic_prefix, output)
             emptied += [TopicPartition(full_name, shard) for shard, found in histories.items() if found.lost]

@@ -53,19 +53,16 @@ class RelayProgress:
 
     @classmethod
     def merge(cls, lanes: Iterable["RelayProgress"]) -> "RelayProgress":
-        """Merge the progress of several lanes of one relay. Raises ValueError if there are none.
-
-        The ids at the ends of replays are left out: whoever changes the ends would keep those of other rows. A relay
-        reads them when it takes a lane over.
-        """
+        """Merge the progress of several lanes of one relay. Raises ValueError if there are none."""
         first, *others = lanes
-        merged = replace(first, replay_end_ids={})
+        merged = first
         for other in others:
             merged = replace(
                 merged,
                 sequences=_add_numbers(merged.sequences, other.sequences),
                 replays=_add_numbers(merged.replays, other.replays),
                 last_ids=_join_ids(merged.last_ids, other.last_ids),
+                replay_end_ids=_join_ids(merged.replay_end_ids, other.replay_end_ids),
                 shards=tuple(sorted({*merged.shards, *other.shards})),
             )
         return merged

@@ -10,6 +10,7 @@ from services.admin.continuation import (
     continue_after_topic,
     count_replays,
     find_replay_ends,
+    keep_replay_end_ids,
 )
 from services.eventlog.record_ids import ARCHIVED
 from services.kafka.relay_progress import RelayProgress
@@ -64,7 +65,7 @@ def test_lanes_keep_their_progress_in_a_rewind_to_the_log_while_that_of_another_
     histories = {0: CommonHistory(), 1: CommonHistory(1, 300), 2: CommonHistory(1, 7), 3: CommonHistory()}
     ends, heads = [EMPTIED, End(300, is_replay=True), End(7), EMPTIED], (1001, 1001, 9, 40)
 
-    continued = continue_after_common_history(OUTPUT, THREE_LANES, histories, ends, [None] * 4, heads)
+    continued = continue_after_common_history(OUTPUT, THREE_LANES, histories, ends, [None] * 4, [None] * 4, heads)
 
     assert continued == ((1000, 300, 7, 0), (0, 1000, 7, 40))
 
@@ -101,7 +102,9 @@ def test_after_lost_progress_a_rewind_to_the_log_sends_emptied_shards_as_replays
     histories = {0: CommonHistory(), 1: CommonHistory(3, 9), 2: CommonHistory()}
     ends, heads = [EMPTIED, End(9), End()], (40, 12, 2)
 
-    continued = continue_after_common_history(OUTPUT, LOST, histories, ends, [None, None, None], heads)
+    continued = continue_after_common_history(
+        OUTPUT, LOST, histories, ends, [None, None, None], [None, None, None], heads
+    )
 
     assert continued == ((0, 9, 0), (40, 9, 0))
 
@@ -109,7 +112,9 @@ def test_after_lost_progress_a_rewind_to_the_log_sends_emptied_shards_as_replays
 def test_after_lost_progress_a_rewind_to_the_log_sends_a_recreated_topic_as_a_replay() -> None:
     histories = {0: CommonHistory(), 1: CommonHistory()}
 
-    continued = continue_after_common_history(OUTPUT, LOST, histories, [End(), End()], [None, None], (40, 3))
+    continued = continue_after_common_history(
+        OUTPUT, LOST, histories, [End(), End()], [None, None], [None, None], (40, 3)
+    )
 
     assert continued == ((0, 0), (40, 3))
 
@@ -118,7 +123,7 @@ def test_after_lost_progress_rows_of_a_shard_without_records_are_new_beside_one_
     histories = {0: CommonHistory(lost=[lost(1)]), 1: CommonHistory()}
     ends = [End(1, id="lost-1"), End()]
 
-    continued = continue_after_common_history(OUTPUT, LOST, histories, ends, [None, None], (1, 3))
+    continued = continue_after_common_history(OUTPUT, LOST, histories, ends, [None, None], [None, None], (1, 3))
 
     assert continued == ((0, 0), (0, 0))
 
@@ -134,7 +139,9 @@ def test_rewind_to_the_log_sends_as_replays_what_only_the_topic_lost(
     # 100 were published, and the topic lost the last ten.
     previous = replace(progress(100), last_ids={OUTPUT: ("last",)})
 
-    continued = continue_after_common_history(OUTPUT, previous, {0: CommonHistory(1, 90)}, [End(90)], [log_id], (head,))
+    continued = continue_after_common_history(
+        OUTPUT, previous, {0: CommonHistory(1, 90)}, [End(90)], [log_id], [None], (head,)
+    )
 
     assert continued == ((90,), (replay_end,))
 
@@ -148,7 +155,7 @@ def test_rewind_to_the_log_sends_dead_letters_before_the_lost_ones_as_replays(pr
     ends = [End(None, never_truncated=False, id="commands/0/50/1")]
 
     continued = continue_after_common_history(
-        OUTPUT, previous, {0: CommonHistory(lost=lost_records)}, ends, [None], (45,)
+        OUTPUT, previous, {0: CommonHistory(lost=lost_records)}, ends, [None], [None], (45,)
     )
 
     assert continued == ((0,), (45,))
@@ -159,7 +166,7 @@ def test_rewind_to_the_log_sends_dead_letters_as_new_where_the_topic_never_held_
     ends = [End(None, id="commands/0/50/1")]
 
     continued = continue_after_common_history(
-        OUTPUT, progress(1), {0: CommonHistory(lost=lost_records)}, ends, [None], (3,)
+        OUTPUT, progress(1), {0: CommonHistory(lost=lost_records)}, ends, [None], [None], (3,)
     )
 
     assert continued == ((0,), (0,))
@@ -179,7 +186,9 @@ def test_rewind_to_the_log_goes_on_where_an_unfinished_pass_from_the_start_ended
     histories = {0: CommonHistory(1, 1000)}
 
     for previous in (progress(300, replay_ends=(1000,)), progress(1000), LOST):
-        continued = continue_after_common_history(OUTPUT, previous, histories, [UNFINISHED_PASS], [None], (1001,))
+        continued = continue_after_common_history(
+            OUTPUT, previous, histories, [UNFINISHED_PASS], [None], [None], (1001,)
+        )
         assert continued == ((300,), (1000,))
 
 
@@ -216,7 +225,7 @@ def test_relay_starts_after_a_rewind_to_the_log_whatever_a_topic_holds(
 ) -> None:
     histories = {0: CommonHistory(min(highest, 1), highest)}
 
-    sequences, replay_ends = continue_after_common_history(OUTPUT, previous, histories, [end], [log_id], (100,))
+    sequences, replay_ends = continue_after_common_history(OUTPUT, previous, histories, [end], [log_id], [None], (100,))
 
     assert find_mismatches(progress(*sequences, replay_ends=replay_ends), {OUTPUT: [end]}) == []
 
@@ -224,3 +233,23 @@ def test_relay_starts_after_a_rewind_to_the_log_whatever_a_topic_holds(
 def test_shards_without_a_replay_do_not_lessen_the_number_of_replays() -> None:
     assert count_replays(progress(1000, 300, replay_ends=(0, 1000)), OUTPUT) == 700
     assert count_replays(progress(1000, 300), OUTPUT) == 0
+
+
+@pytest.mark.parametrize(("end_id", "replay_end"), [("last", 100), (ARCHIVED, 100), ("again", 50), (None, 50)])
+def test_rewind_to_the_log_sends_what_was_decided_again_as_new_though_it_was_to_be_replayed(
+    end_id: str | None, replay_end: int
+) -> None:
+    # 50 of 100 were replayed when the log lost the last ten of them.
+    previous = replace(progress(50, replay_ends=(100,)), last_ids={OUTPUT: ("50",)}, replay_end_ids={OUTPUT: ("last",)})
+
+    continued = continue_after_common_history(
+        OUTPUT, previous, {0: CommonHistory(1, 50)}, [End(50, is_replay=True)], ["50"], [end_id], (105,)
+    )
+
+    assert continued == ((50,), (replay_end,))
+
+
+def test_id_at_the_end_of_a_replay_is_kept_while_the_end_stays() -> None:
+    previous = replace(progress(50, 20, replay_ends=(100, 40)), replay_end_ids={OUTPUT: ("last", "other")})
+
+    assert keep_replay_end_ids(previous, {OUTPUT: (100, 30)}) == {OUTPUT: ("last", None)}

@@ -10,7 +10,7 @@ from services.handler.topic_offsets import PartitionOffsets
 PLACE = TopicPartition("commands", 3)
 
 
-class Consumer:
+class PositionedConsumer:
     """A consumer at offset 101 of one partition."""
 
     def assignment(self) -> set[TopicPartition]:
@@ -21,7 +21,7 @@ class Consumer:
 
 
 async def pass_markers(watermark: int, beginning: int) -> PassedMarkers:
-    consumer: Any = Consumer()
+    consumer: Any = PositionedConsumer()
     markers = PassedMarkers()
     await markers.note_positions(consumer, PLACE.topic, {PLACE.partition: watermark})
     markers.confirm({PLACE.partition: PartitionOffsets(beginning, 101, 101)})

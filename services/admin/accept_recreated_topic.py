@@ -3,7 +3,8 @@
 Offsets of such a topic start again, so that the log would mistake new records for processed ones. The handler stops
 those partitions until an administrator starts a new source: from then on all records of the topic are new. A source
 cannot be removed, and while the topic still holds processed records a new one would process them a second time:
-without ``--force`` that is refused. Partitions that lack nothing go on after their last processed record.
+without ``--force`` that is refused. Partitions that lack nothing go on after their last processed record; what running
+handlers decide meanwhile is decided once more, so they are stopped before.
 """
 
 from collections.abc import Mapping

@@ -131,7 +131,7 @@ def _refuse_count(command: ReadableCommand) -> Rejected:
     too_many = f"would make more than {EVENTS_MAX:,} events"
     if isinstance(command, Command) and hasattr(command.data, "student_ids"):
         return invalid_field("data.student_ids", f"{too_many}: send at most 10,000 students at a time")
-    return invalid_field("course_id", f"{too_many}: the course has too many students, divide it")
+    return invalid_field("course_id", f"names a course in which the command {too_many}: divide the course")
 
 
 def _complete(

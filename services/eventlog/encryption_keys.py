@@ -107,26 +107,27 @@ class EncryptionKeys:
             asyncpg.UniqueViolationError: a person or day has one.
             SettingsError: the log's keys are wrapped by another master key, or this process has none.
         """
-        await self._verify_or_record_master_key()
+        await self.record_master_key()
         rows: list[tuple[object, ...]] = [(key.id, *person, None, wrap_key(key.key)) for person, key in persons.items()]
         rows += [(key.id, None, None, None, day, wrap_key(key.key)) for day, key in days.items()]
         await self.connection.execute(INSERT_KEYS, *[list(column) for column in zip(*rows, strict=True)])
 
     async def verify_master_key(self) -> None:
         """Raise SettingsError if the log's keys are wrapped, and not by the master key of this process."""
-        check = await self.connection.fetchval(MASTER_KEY_CHECK)
-        stored = check or await self.connection.fetchval(ANY_WRAPPED_KEY, KEY_BYTES)
+        stored = await self.connection.fetchval(MASTER_KEY_CHECK)
+        if stored is None and wrap_known_key() is not None:
+            # Keys may be older than the check. Without a master key nothing is read: it would be every key.
+            stored = await self.connection.fetchval(ANY_WRAPPED_KEY, KEY_BYTES)
         if stored is not None:
             unwrap_key(stored)
 
-    async def _verify_or_record_master_key(self) -> None:
-        check, own_check = await self.connection.fetchval(MASTER_KEY_CHECK), wrap_known_key()
-        if check is None and own_check is not None:
+    async def record_master_key(self) -> None:
+        """Let the log keep this process's master key as its own if it has none; then, as ``verify_master_key``."""
+        own_check = wrap_known_key()
+        if own_check is not None and await self.connection.fetchval(MASTER_KEY_CHECK) is None:
             await self.verify_master_key()
             await self.connection.execute(INSERT_MASTER_KEY_CHECK, own_check)
-            check = await self.connection.fetchval(MASTER_KEY_CHECK)
-        if check is not None:
-            unwrap_key(check)
+        await self.verify_master_key()
 
     async def delete_persons(self, persons: Collection[Person]) -> None:
         """Delete the keys of persons, which erases everything encrypted with them."""

@@ -12,6 +12,7 @@ from faststream.message import AckStatus
 
 from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import ConcurrentAppend
+from services.config.base import SettingsError
 from services.config.handler import HandlerSettings
 from services.eventlog.clocks import ClocksDiffer
 from services.eventlog.installation import Installation
@@ -32,7 +33,8 @@ from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
 # The log is unavailable: retry with backoff.
-LOG_ERRORS = (*POSTGRES_ERRORS, ClocksDiffer)
+# SettingsError: another process has made a master key the log's since this one started.
+LOG_ERRORS = (*POSTGRES_ERRORS, ClocksDiffer, SettingsError)
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10
 COMMIT_SECONDS_MAX = 2
@@ -141,9 +143,9 @@ class CommandConsumer(ConsumerRebalanceListener):
                     self.telemetry.record_failure()
                     raise
                 except LOG_ERRORS as error:
-                    problem = describe_error(error)
+                    is_explained = isinstance(error, (ClocksDiffer, SettingsError))
+                    problem = str(error) if is_explained else describe_error(error)
                     if isinstance(error, ClocksDiffer):
-                        problem = str(error)
                         self.telemetry.record_clock_refusal()
                     self.telemetry.record_failure()
                     self.health.set_component_problem(self.name, problem)

@@ -32,8 +32,10 @@ async def delete_expired_keys(
                 await delete_old_keys(connection, days, clock_difference_max)
             finally:
                 await close_quickly(connection)
-        except (*POSTGRES_ERRORS, ClocksDiffer) as error:
+        except POSTGRES_ERRORS as error:
             LOGGER.warning("keys of past days were not deleted, retrying in an hour: %s", describe_error(error))
+        except ClocksDiffer as error:
+            LOGGER.warning("keys of past days were not deleted, retrying in an hour: %s", error)
         await asyncio.sleep(PERIOD_SECONDS)
 
 

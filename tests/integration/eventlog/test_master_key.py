@@ -12,7 +12,7 @@ from services.eventlog import encryption
 from services.eventlog.encryption import generate_key
 from services.eventlog.encryption_keys import EncryptionKeys, Person, new_encryption_key
 from services.eventlog.installation import fetch_installation
-from services.eventlog.postgres import READER
+from services.eventlog.postgres import READER, WRITER
 
 SetMasterKey = Callable[[str | None], None]
 KEYS = "select count(*) from encryption_key"
@@ -66,6 +66,19 @@ async def test_handler_with_another_master_key_or_none_stores_no_key(
     assert await keys.connection.fetchval(KEYS) == 1
     set_master_key("first")
     await insert_key(keys, 2)
+
+
+async def test_master_key_of_the_first_handler_that_starts_is_the_logs(
+    database_url: str, keys: EncryptionKeys, set_master_key: SetMasterKey
+) -> None:
+    set_master_key("first")
+    await fetch_installation(database_url, "handler", WRITER)
+    set_master_key(None)
+
+    with pytest.raises(SettingsError, match="set ENCRYPTION_KEY_FILE"):
+        await insert_key(keys, 1)
+
+    assert await keys.connection.fetchval(KEYS) == 0
 
 
 @pytest.mark.parametrize("name", ["other", None])

@@ -3,16 +3,18 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from deploy.local.paths import database_folder
+from deploy.local.paths import database_folder, wait_until_ready
 from deploy.local.postgres import PostgresServer
 from tests.fixtures.system import RUN_PREFIX
 
 # It computes, and looks for its postmaster only when it ends.
-BUSY = "select count(*) from generate_series(1, 3000000)"
+BUSY = "select count(*) from generate_series(1, 20000000)"
+BUSY_SECONDS_MAX = 30
 
 
 @pytest.fixture
@@ -38,6 +40,7 @@ def test_killed_postmaster_is_started_again_once_its_sessions_have_ended(server:
     _wait_until_busy(server)
     server.crash()
     assert server.pid() is None
+    assert Path(f"/proc/{busy.info.backend_pid}").exists(), "the session ended before the server was started again"
     server.start()
     thread.join()
     busy.close()
@@ -48,6 +51,8 @@ def test_killed_postmaster_is_started_again_once_its_sessions_have_ended(server:
 
 
 def _wait_until_busy(server: PostgresServer) -> None:
+    query = "select from pg_stat_activity where query = %s and state = 'active'"
     with psycopg.connect(server.address, autocommit=True) as connection:
-        while connection.execute("select from pg_stat_activity where query = %s", (BUSY,)).fetchone() is None:
-            pass
+        assert wait_until_ready(
+            lambda: connection.execute(query, (BUSY,)).fetchone() is not None, lambda: True, BUSY_SECONDS_MAX
+        )

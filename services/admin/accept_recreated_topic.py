@@ -87,7 +87,8 @@ async def _find_unchanged(
 ) -> dict[TopicPartition, int]:
     """Return the watermarks of the partitions that lack no unprocessed record and no processed one that can be told.
 
-    A partition with a processed record has the last one, and the first record is the one that was processed there.
+    Such a partition reaches beyond its watermark, has the last processed record if the log has one there, and its first
+    record is the one that was processed at that offset.
     """
     partitions = list(beginning_offsets)
     incarnation = await store.current_incarnation(partitions[0].topic)
@@ -97,10 +98,12 @@ async def _find_unchanged(
         for place, beginning in beginning_offsets.items()
         if beginning <= watermarks[place.partition] + 1
     }
+    end_offsets = await consumer.end_offsets(partitions)
+    unchanged = {place: watermark for place, watermark in unchanged.items() if end_offsets[place] > watermark}
     last_processed = await _read_last_processed(unchanged, store, incarnation)
     for place in await _find_missing(consumer, last_processed):
         del unchanged[place]
-    first_records = await read_first_records(consumer, last_processed.keys() & unchanged.keys())
+    first_records = await read_first_records(consumer, list(unchanged))
     for place, first_record in first_records.items():
         if await is_recreated(store, incarnation, place.partition, first_record):
             del unchanged[place]
@@ -122,15 +125,13 @@ async def _find_missing(consumer: AIOKafkaConsumer, last_processed: ProcessedRec
     """Return the partitions that lack their last processed record, according to the topic's time index."""
     if not last_processed:
         return []
-    end_offsets = await consumer.end_offsets(list(last_processed))
     append_times = {topic_partition: append_time for topic_partition, (_, append_time) in last_processed.items()}
     # The first record of each partition with that append time or a later one.
     found_records = await consumer.offsets_for_times(append_times)
     missing = []
     for topic_partition, (offset, append_time) in last_processed.items():
         found = found_records[topic_partition]
-        is_found = found is not None and found.timestamp == append_time and found.offset <= offset
-        if not is_found or end_offsets[topic_partition] <= offset:
+        if found is None or found.timestamp != append_time or found.offset > offset:
             missing.append(topic_partition)
     return missing
 

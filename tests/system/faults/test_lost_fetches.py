@@ -199,6 +199,30 @@ async def test_records_removed_before_the_first_decision_stop_the_partition_unti
         await accept_recreated_topic(system.bootstrap, system.database_url, commands_topic, "again", force=False)
 
 
+async def test_topic_recreated_after_an_accepted_loss_is_accepted_from_its_beginning(
+    system: System, processor: CommandProcessor
+) -> None:
+    await send(system, course_commands(5), partition=0)
+    await remove_records(system, 0, before_offset=5)
+    commands_topic = topics.full_topic_name(system.prefix, "commands")
+
+    async def accept(reason: str) -> int:
+        return await accept_recreated_topic(system.bootstrap, system.database_url, commands_topic, reason, force=False)
+
+    # Nothing of the partition was ever processed: the log has only the offset at which it was accepted.
+    await accept("these are lost")
+    await recreate_commands_topic(system)
+    await send(system, course_commands(2), partition=0)
+
+    processor.incarnation = await accept("recreated on purpose")
+
+    async with open_consumer(system, 0) as consumer:
+        reader = ConsumerReader(processor, consumer)
+        await reader.process(await fetch(consumer, 2))
+        assert reader.position_tracker.problem is None
+        assert await count_rows(system) == 2
+
+
 async def test_accepting_a_loss_in_one_partition_decides_nothing_of_another_one_again(
     system: System, processor: CommandProcessor
 ) -> None:

@@ -292,7 +292,7 @@ begin
 end
 $$;
 revoke execute on function refuse_changes_of, add_verdict_month, add_verdict_months from public;
-do $$ begin perform add_verdict_months(24); end $$;
+do $$ begin perform add_verdict_months(12); end $$;
 
 -- Reads one row of verdict_body for each row, from the partition of its month: queries that need no body read
 -- decided_command.

@@ -18,8 +18,8 @@ from services.eventlog.archive_file import ArchivedMonth, ArchiveRefused, read_r
 from services.eventlog.clocks import CLOCK_DIFFERENCE_SECONDS, verify_clock
 from services.eventlog.table_changes import LOCK_SECONDS, WAIT_SECONDS, TablesInUse, retry_while_locked
 
-MONTHS_AHEAD = 24
-"""Enough for an installation that is not upgraded for two years.
+MONTHS_AHEAD = 12
+"""Enough for an installation that is not upgraded for a year.
 
 Verdicts of a month without a partition are sorted later, while appends wait. More partitions cost each session that
 reads verdicts two locks each, of PostgreSQL's default of 64 a transaction, which sessions share.

@@ -23,7 +23,7 @@ from services.runtime.health import Health, serve_health
 from services.runtime.main import run_process
 from services.runtime.memory import freeze_startup_objects
 from services.runtime.server_monitor import ServerMonitor
-from services.runtime.start import wait_for_postgres
+from services.runtime.start import wait_for_brokers, wait_for_postgres
 from services.telemetry.metrics.handler import HandlerMetrics
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ async def read_installation(settings: HandlerSettings) -> Installation:
     """Read the log's installation. Raises POSTGRES_ERRORS."""
     async with failpoints.around("handler.installation"):
         return await fetch_installation(settings.url(), "handler", WRITER)
+
+
+async def verify_own_topics(settings: HandlerSettings, installation: Installation) -> None:
+    """Check all topics; see ``verify_topics``."""
+    async with failpoints.around("handler.verify_topics"):
+        await verify_topics(
+            settings.kafka_bootstrap, settings.topic_prefix, installation.shard_count, str(installation.id)
+        )
 
 
 async def load_authorizer(settings: HandlerSettings) -> CommandAuthorizer | None:
@@ -72,10 +80,7 @@ async def main(settings: HandlerSettings) -> None:
     # FastStream warns at each start that it creates no topics, and repeats our log lines about partitions.
     FRAMEWORK_LOGGER.setLevel(logging.ERROR)
     installation = await wait_for_postgres(functools.partial(read_installation, settings))
-    async with failpoints.around("handler.verify_topics"):
-        await verify_topics(
-            settings.kafka_bootstrap, settings.topic_prefix, installation.shard_count, str(installation.id)
-        )
+    await wait_for_brokers(functools.partial(verify_own_topics, settings, installation))
     authorizer = await load_authorizer(settings)
     health, telemetry = Health(), HandlerTelemetry(HandlerMetrics(), authorizer, build_traces(settings))
     application, consumers = build_app(settings, installation, health, telemetry, authorizer)

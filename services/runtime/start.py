@@ -5,10 +5,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
 from services.runtime.errors import POSTGRES_ERRORS, describe_error
 
 LOGGER = logging.getLogger("start")
 RETRY_SECONDS = 1.0
+OTHER_BROKER_SECONDS = 0.2
 T = TypeVar("T")
 
 
@@ -22,3 +25,20 @@ async def wait_for_postgres(read: Callable[[], Awaitable[T]]) -> T:
             if problem != (problem := describe_error(error)):
                 LOGGER.warning("startup is waiting: %s", problem)
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def wait_for_brokers(check: Callable[[], Awaitable[None]]) -> None:
+    """Return once ``check`` passes; while a broker that it asks is away, log why and retry: it may ask another one.
+
+    Raises what ``check`` raises otherwise, also if no broker can be reached at all.
+    """
+    problem = None
+    while True:
+        try:
+            return await check()
+        except KafkaError as error:
+            if isinstance(error, KafkaConnectionError) or not error.retriable:
+                raise
+            if problem != (problem := describe_error(error, "kafka")):
+                LOGGER.warning("startup is waiting: %s", problem)
+        await asyncio.sleep(OTHER_BROKER_SECONDS)

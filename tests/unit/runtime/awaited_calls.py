@@ -43,6 +43,7 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         "self.state_cache.load",
         "self.topic_offsets.read",
         "session.processor.process",
+        "wait_for_brokers",
         "wait_for_postgres",
         "watch.check_kafka",
         "watch.rewind_unverified",

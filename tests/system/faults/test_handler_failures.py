@@ -31,6 +31,7 @@ from tests.fixtures.system import System
 # An offset commit in flight when the handler was stopped arrives within this many polls.
 POLLS = 20
 LOCKED = SHARD_COUNT - 1
+COURSES = 12
 
 
 async def count_uncommitted(system: System, admin: AIOKafkaAdminClient) -> int:
@@ -150,13 +151,19 @@ from event e join stream s on s.number = e.stream where s.course = $1
 """
 
 
-async def test_record_that_postgresql_refuses_pauses_only_its_partition(system: System) -> None:
+async def decide_courses(system: System) -> tuple[Process, int, str, str]:
+    """Let one handler decide COURSES courses; return it, a shard, a course of that shard and one of another shard."""
     handler = await start_handler(system, HANDLER_SUBSCRIBERS="1")
-    commands = course_commands(12)
+    commands = course_commands(COURSES)
     await send_all(system, commands)
-    await wait_until_processed(system, len(commands))
+    await wait_until_processed(system, COURSES)
     course_by_shard = {get_course_shard(int(command["course_id"])): command["course_id"] for command in commands}
     (bad_shard, bad), (_, good) = list(course_by_shard.items())[:2]
+    return handler, bad_shard, bad, good
+
+
+async def test_record_that_postgresql_refuses_pauses_only_its_partition(system: System) -> None:
+    handler, bad_shard, bad, good = await decide_courses(system)
     async with connected(system) as connection:
         await connection.execute("alter table event add check (data::text not like '%Refused%')")
     handler.signal(signal.SIGSTOP)
@@ -167,7 +174,7 @@ async def test_record_that_postgresql_refuses_pauses_only_its_partition(system: 
     await send_all(system, updates)
     handler.signal(signal.SIGCONT)
 
-    await wait_until_processed(system, len(commands) + 2)
+    await wait_until_processed(system, COURSES + 2)
     await wait_until(
         lambda: f"partition {bad_shard} cannot be processed" in handler.get_readiness()[1],
         "the handler names the partition",
@@ -175,16 +182,11 @@ async def test_record_that_postgresql_refuses_pauses_only_its_partition(system: 
 
     async with connected(system) as connection:
         await connection.execute("alter table event drop constraint event_data_check")
-    await wait_until_processed(system, len(commands) + 3)
+    await wait_until_processed(system, COURSES + 3)
 
 
 async def test_failing_record_pauses_only_its_partition_and_is_retried_after_a_pause(system: System) -> None:
-    handler = await start_handler(system, HANDLER_SUBSCRIBERS="1")
-    commands = course_commands(12)
-    await send_all(system, commands)
-    await wait_until_processed(system, len(commands))
-    course_by_shard = {get_course_shard(int(command["course_id"])): command["course_id"] for command in commands}
-    (bad_shard, bad), (_, good) = list(course_by_shard.items())[:2]
+    handler, bad_shard, bad, good = await decide_courses(system)
     async with connected(system) as connection:
         await connection.execute(INSERT_UNKNOWN_EVENT, int(bad))
     handler.signal(signal.SIGSTOP)
@@ -194,14 +196,14 @@ async def test_failing_record_pauses_only_its_partition_and_is_retried_after_a_p
     await send_all(system, list(updates.values()))
     handler.signal(signal.SIGCONT)
     bad_since = time.monotonic()
-    await wait_until_processed(system, len(commands) + 1)
+    await wait_until_processed(system, COURSES + 1)
     await wait_until(
         lambda: f"partition {bad_shard} cannot be processed" in handler.get_readiness()[1],
         "the handler names the partition",
     )
     # Later commands of other partitions are processed too, and each attempt logs a few lines.
     await send_all(system, [{**updates[good], "command_id": str(uuid.uuid4())}])
-    await wait_until_processed(system, len(commands) + 2)
+    await wait_until_processed(system, COURSES + 2)
     attempts = 1 + (time.monotonic() - bad_since) / RETRY_SECONDS[-1]
     assert len(handler.log.read_text().splitlines()) < 20 + 4 * attempts
     async with connected(system) as connection:

@@ -16,6 +16,7 @@ from services.eventlog.dead_letter_count import DeadLetterCounter
 from services.eventlog.feeds import FEED_BY_TOPIC, EventRow
 from services.eventlog.postgres import close_quickly
 from services.eventlog.relay_lag import ShardLag, read_relay_lag
+from services.eventlog.verdict_months import read_months_ahead
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_mapper import GRADE_CHANGE_BUILDERS
 from services.relay.transaction_builder import PendingTransaction
@@ -42,6 +43,7 @@ class RelayTelemetry:
         self._publishing_streams: dict[int, set[int]] = {}
         self._lag_shards: Sequence[int] = ()
         self._shard_lags: list[ShardLag] = []
+        self._months_ahead: int | None = None
         self.dead_letter_counter = DeadLetterCounter()
         for topic in OUTPUT_TOPICS:
             metrics.records.labels(topic)
@@ -53,6 +55,7 @@ class RelayTelemetry:
         metrics.log_position.callback = lambda: self._by_shard_and_topic([w.heads for w in self._shard_lags])
         metrics.lag_seconds.callback = lambda: self._by_shard_and_topic([w.ages for w in self._shard_lags])
         metrics.lag_records.callback = self._compute_lags
+        metrics.verdict_months_ahead.callback = lambda: [] if self._months_ahead is None else [((), self._months_ahead)]
         metrics.dead_letters_open.callback = self._read_open_dead_letters
         metrics.dead_letters_oldest.callback = self._read_oldest_dead_letter
 
@@ -69,7 +72,8 @@ class RelayTelemetry:
         self._publishing_streams[lane].clear()
         self._count_publications()
         if not self._progress_by_lane:
-            self._lag_shards, self._shard_lags, self.dead_letter_counter.last_count = (), [], None
+            self._lag_shards, self._shard_lags, self._months_ahead = (), [], None
+            self.dead_letter_counter.last_count = None
 
     def mark_active(self, lane: int, progress: RelayProgress) -> None:
         """Record that this relay is now the active one on this lane."""
@@ -121,7 +125,7 @@ class RelayTelemetry:
             self.metrics.fenced.inc()
 
     async def poll_lag(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Poll the log for rows that are not published yet."""
+        """Poll the log for rows that are not published yet, and for the months that have a partition."""
         if not self._progress_by_lane:
             return
         progress = RelayProgress.merge(self._progress_by_lane.values())
@@ -133,7 +137,8 @@ class RelayTelemetry:
                 for topic in OUTPUT_TOPICS
             ],
         )
-        self._lag_shards, self._shard_lags = progress.shards, shard_lags
+        months_ahead = await read_months_ahead(connection)
+        self._lag_shards, self._shard_lags, self._months_ahead = progress.shards, shard_lags, months_ahead
 
     async def count_dead_letters(
         self, connect_postgres: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]

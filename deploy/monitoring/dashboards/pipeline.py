@@ -116,6 +116,13 @@ def _log() -> list[Panel]:
             ],
             "Rows appended per second, by the topic they are published to.",
         ),
+        graph(
+            "For how many months to come are there partitions?",
+            "short",
+            [query(f"min({selector('moderation_verdict_months_ahead')})", "months")],
+            "Months after the present one that have a partition for verdicts; -1: the present one has none.",
+            ["VerdictMonthsRunOut"],
+        ),
         states(
             "Which servers answer?",
             [query(selector("moderation_server_up"), "{{server}} for {{instance}}")],

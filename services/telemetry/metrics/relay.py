@@ -4,7 +4,7 @@ from services.telemetry.metrics.process import RECORDS_BUCKETS, SECONDS_BUCKETS,
 
 
 class RelayMetrics(ProcessMetrics):
-    """Metrics of the relay. A standby relay has no positions, lag and dead letters."""
+    """Metrics of the relay. A standby relay has no positions, lag, months and dead letters."""
 
     def __init__(self) -> None:
         super().__init__("relay")
@@ -25,6 +25,10 @@ class RelayMetrics(ProcessMetrics):
             "Age of a shard's oldest row that is not on the topic, in seconds; 0 if there is none",
             "shard",
             "topic",
+        )
+        self.verdict_months_ahead = self._callback_gauge(
+            "moderation_verdict_months_ahead",
+            "Months after the present one that have a partition for verdicts, at most 24; -1: the present one has none",
         )
         self.records = self._counter("moderation_relay_records_total", "Records committed to a topic", "topic")
         self.transactions = self._counter(

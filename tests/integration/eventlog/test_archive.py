@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
+from psycopg import sql
 
 from deploy.local.postgres import create_database
 from schemas.topics import DEFAULT_SHARD_COUNT
@@ -29,6 +30,7 @@ from services.eventlog.postgres import WRITER, connect
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StreamReader, VerdictArchived
 from services.eventlog.table_changes import TablesInUse
+from services.eventlog.verdict_months import read_months_ahead
 from services.handler.key_expiry import delete_old_keys
 from services.kafka.relay_progress import RelayProgress
 from services.relay.feed_queue import FeedQueue
@@ -356,6 +358,17 @@ async def test_months_of_the_next_year_have_partitions(log: Log) -> None:
     days = "select count(*) from generate_series(0, 360, 30) n where to_regclass(to_char("
     month = "clock_timestamp() at time zone 'UTC' + make_interval(days => n), '\"verdict_body_\"YYYY_MM')) is null"
     assert await log.store.connection.fetchval(days + month) == 0
+
+
+@pytest.mark.parametrize(("gap", "months_ahead"), [(None, 12), (5, 4), (0, -1)])
+async def test_months_ahead_are_counted_up_to_the_first_gap(log: Log, gap: int | None, months_ahead: int) -> None:
+    if gap is not None:
+        month = f"date_trunc('month', clock_timestamp() at time zone 'UTC') + interval '{gap} months'"
+        name = await log.store.connection.fetchval(f"select to_char({month}, '\"verdict_body_\"YYYY_MM')")
+        with psycopg.connect(log.url) as owner:
+            owner.execute(sql.SQL("drop table {}").format(sql.Identifier(name)))
+
+    assert await read_months_ahead(log.store.connection) == months_ahead
 
 
 async def test_append_in_a_month_without_partition_succeeds_and_is_sorted_later(log: Log) -> None:

@@ -1,15 +1,17 @@
-"""The relay's lag counts what the topics lack, and not the archived verdicts that they never get."""
+"""The relay's lag counts what the topics lack, not archived verdicts; the months ahead are told by active relays."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.eventlog.feeds import HEADS
 from services.eventlog.relay_lag import NEXT_RECORDED_AT
+from services.eventlog.verdict_months import MONTHS_AHEAD
 from services.kafka.relay_progress import RelayProgress
 from services.relay.metrics import RelayTelemetry
 from services.telemetry.metrics.relay import RelayMetrics
 
 AT = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
+PROGRESS = RelayProgress.initial("an installation")
 
 
 class LogWithArchivedVerdicts:
@@ -21,12 +23,16 @@ class LogWithArchivedVerdicts:
         waits_since = None if query == NEXT_RECORDED_AT["verdicts"] else AT - timedelta(seconds=3)
         return [(waits_since, AT) for _ in shards]
 
+    async def fetchval(self, query: str) -> int:
+        assert query == MONTHS_AHEAD
+        return 11
+
 
 async def test_archived_verdicts_up_to_the_head_are_no_lag() -> None:
     log: Any = LogWithArchivedVerdicts()
     telemetry = RelayTelemetry(metrics := RelayMetrics())
     telemetry.start([0])
-    telemetry.mark_active(0, RelayProgress.initial("an installation"))
+    telemetry.mark_active(0, PROGRESS)
 
     await telemetry.poll_lag(log)
 
@@ -36,3 +42,16 @@ async def test_archived_verdicts_up_to_the_head_are_no_lag() -> None:
     names = ("log_position", "relay_lag_records", "relay_lag_seconds")
     assert [read(name, "verdicts") for name in names] == [5, 0, 0]
     assert [read(name, "events") for name in names] == [5, 5, 3]
+
+
+async def test_only_an_active_relay_tells_the_months_ahead() -> None:
+    log: Any = LogWithArchivedVerdicts()
+    telemetry = RelayTelemetry(metrics := RelayMetrics())
+    telemetry.start([0])
+    told = []
+    for change in (lambda: None, lambda: telemetry.mark_active(0, PROGRESS), lambda: telemetry.mark_standby(0)):
+        change()
+        await telemetry.poll_lag(log)
+        told.append(metrics.registry.get_sample_value("moderation_verdict_months_ahead"))
+
+    assert told == [None, 11, None]

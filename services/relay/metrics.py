@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -93,25 +93,23 @@ class RelayTelemetry:
         self.metrics.transaction_records.observe(len(transaction.records))
         for topic, count in Counter(record.topic for record in transaction.records).items():
             self.metrics.records.labels(topic).inc(count)
-        self._count_events(lane, [row for row in transaction.rows if isinstance(row, EventRow)])
+        self._count_events(lane, transaction.new_events)
         if self.traces is not None:
             ended_at = time.time()
             self.traces.record_transaction(transaction.records, ended_at - seconds, ended_at)
 
-    def _count_events(self, lane: int, rows: list[EventRow]) -> None:
+    def _count_events(self, lane: int, new_events: Mapping[str, Sequence[EventRow]]) -> None:
+        """Count by output what was published for the first time: a replay is neither late nor a publication."""
         now = time.time()
-        ages = [max(now - row.recorded_at.timestamp(), 0.0) for row in rows]
-        live_ages = [age for row, age in zip(rows, ages, strict=True) if row.live_number is not None]
-        for row, age in zip(rows, ages, strict=True):
+        for output, rows in new_events.items():
+            self.metrics.publish_seconds.observe([_age_at(now, row) for row in rows], output)
+        for row in new_events.get("events", ()):
             if row.type == "grade_published":
                 self._publishing_streams[lane].add(row.stream)
             elif row.type == "grades_posted":
                 self._publishing_streams[lane].discard(row.stream)
-                self.metrics.publication_seconds.observe(age)
+                self.metrics.publication_seconds.observe(_age_at(now, row))
         self._count_publications()
-        self.metrics.publish_seconds.observe(ages, "events")
-        for topic in GRADE_CHANGE_BUILDERS:
-            self.metrics.publish_seconds.observe(live_ages, topic)
 
     def _count_publications(self) -> None:
         self.metrics.publications_active.set(sum(map(len, self._publishing_streams.values())))
@@ -206,3 +204,7 @@ class RelayTelemetry:
         for shard, shard_values in zip(self._lag_shards, values, strict=True):
             for topic, value in zip(OUTPUT_TOPICS, shard_values, strict=True):
                 yield (str(shard), topic), value
+
+
+def _age_at(now: float, row: EventRow) -> float:
+    return max(now - row.recorded_at.timestamp(), 0.0)

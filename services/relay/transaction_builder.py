@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from services.eventlog.feeds import FeedReader, FeedRow
+from services.eventlog.feeds import EventRow, FeedReader, FeedRow
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
 from services.publishing.record_headers import mark_replayed, parse_headers
@@ -21,9 +21,12 @@ ROWS_PER_YIELD = 500
 
 @dataclass(slots=True)
 class PendingTransaction:
-    """The records of one transaction, the rows they were built from, and the progress before and after it."""
+    """The records of one transaction, and the progress before and after it.
 
-    rows: list[FeedRow]
+    ``new_events``: by output, the events whose record there is no repeated one of a replay.
+    """
+
+    new_events: dict[str, list[EventRow]]
     records: list[OutgoingRecord]
     previous_progress: RelayProgress
     progress: RelayProgress
@@ -71,7 +74,8 @@ class TransactionBuilder:
 
     async def _build(self) -> PendingTransaction:
         """Take rows from the queue until the transaction is full; always one, however large it is."""
-        rows: list[FeedRow] = []
+        new_events: dict[str, list[EventRow]] = {}
+        row_count = 0
         records: list[OutgoingRecord] = []
         last_rows: dict[tuple[str, int], tuple[FeedRow, OutgoingRecord]] = {}
         size = 0
@@ -84,14 +88,16 @@ class TransactionBuilder:
                 output = record.topic
                 if replays and get_sequence(output, row) <= self._progress.replay_end(output, row.shard):
                     record = mark_replayed(record)
+                elif isinstance(row, EventRow):
+                    new_events.setdefault(output, []).append(row)
                 records.append(record)
                 last_rows[output, row.shard] = row, record
                 size += _count_bytes(record)
-            rows.append(row)
-            if len(rows) % ROWS_PER_YIELD == 0:
+            row_count += 1
+            if row_count % ROWS_PER_YIELD == 0:
                 await asyncio.sleep(0)
         previous_progress, self._progress = self._progress, self._advance_progress(last_rows)
-        return PendingTransaction(rows, records, previous_progress, self._progress)
+        return PendingTransaction(new_events, records, previous_progress, self._progress)
 
     def _advance_progress(self, last_rows: Mapping[tuple[str, int], tuple[FeedRow, OutgoingRecord]]) -> RelayProgress:
         """Return the progress after the built transactions; an output at the end of its replay stops replaying."""

@@ -1,5 +1,7 @@
 """The relay emits every record once, one transaction at a time, despite any number of restarts."""
 
+from collections import Counter
+
 import asyncpg
 import pytest
 
@@ -21,9 +23,15 @@ RECORDS_MAX = 7
 
 
 async def run_relays(
-    recorded_topics: RecordedTopics, progress: RelayProgress, transactions_per_relay: int
+    recorded_topics: RecordedTopics,
+    progress: RelayProgress,
+    transactions_per_relay: int,
+    new_events: Counter[str] | None = None,
 ) -> tuple[dict[str, list[OutgoingRecord]], RelayProgress]:
-    """Return the records emitted after a progress by relays that run for so many transactions each."""
+    """Return the records emitted after a progress by relays that run for so many transactions each.
+
+    ``new_events`` counts those that were emitted for the first time, by output.
+    """
     found: dict[str, list[OutgoingRecord]] = {output: [] for output in OUTPUT_TOPICS}
     connection = await asyncpg.connect(recorded_topics.system.database_url)
     try:
@@ -38,6 +46,8 @@ async def run_relays(
                     return found, progress
                 assert 0 < len(waiting.records) < RECORDS_MAX + len(GRADE_CHANGE_BUILDERS) + 1
                 progress = waiting.progress
+                if new_events is not None:
+                    new_events.update({output: len(rows) for output, rows in waiting.new_events.items()})
                 for message in waiting.records:
                     found[message.topic].append(message)
     finally:
@@ -79,7 +89,10 @@ async def test_refilled_topics_mark_records_as_replayed_up_to_the_previous_end(
     live = [sum(d.number <= had_been["events"][s] for d in published_events(recorded_topics, s)) for s in ALL_SHARDS]
     level |= dict.fromkeys(GRADE_CHANGE_BUILDERS, tuple(live))
     rewound = RelayProgress({o: ZEROS if o in lost else level[o] for o in OUTPUT_TOPICS}, {o: level[o] for o in lost})
-    found, progress = await run_relays(recorded_topics, rewound, transactions_per_relay)
+    new_events: Counter[str] = Counter()
+    found, progress = await run_relays(recorded_topics, rewound, transactions_per_relay, new_events)
+    for output in ("events", *GRADE_CHANGE_BUILDERS):
+        assert new_events[output] == sum(relayed_counts(recorded_topics, output)) - sum(level[output])
     for output in OUTPUT_TOPICS:
         for shard in ALL_SHARDS:
             records, before = recorded_topics.records[output][shard], level[output][shard]

@@ -69,7 +69,7 @@ def back_up(server: PostgresServer, folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PGPASSWORD": password})
 
 
-def restore(server: PostgresServer, backup: Path, at: str | None = None) -> None:
+def restore(server: PostgresServer, backup: Path, at: str | None = None, timeline: int | None = None) -> None:
     """Replace a stopped server's data with a backup that recovers to a time, or to the end; start the server."""
     data = server.folder / "data"
     owner = data.stat()
@@ -81,6 +81,8 @@ def restore(server: PostgresServer, backup: Path, at: str | None = None) -> None
         file.write(f"restore_command = 'cp {server.folder}/archive/%f %p'\n")
         if at is not None:
             file.write(f"recovery_target_time = '{at}'\nrecovery_target_action = 'promote'\n")
+        if timeline is not None:
+            file.write(f"recovery_target_timeline = '{timeline}'\n")
     for path in (data, *data.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)
     server.start()
@@ -114,6 +116,7 @@ async def test_handler_reprocesses_records_lost_by_a_point_in_time_recovery(
     await send_all(system, course_commands(40))
     await wait_until_processed(system, 120)
     handler.kill()
+    lost = await observer.fetch(VERDICTS)
     await archive_to_the_end(observer)
     await observer.close()
     server.kill()
@@ -134,8 +137,10 @@ async def test_handler_reprocesses_records_lost_by_a_point_in_time_recovery(
     assert len({row["command_id"] for row in verdicts}) == len(verdicts) == 120
     assert [row for row in verdicts if row["command_id"] in {row["command_id"] for row in kept}] == kept
 
-    await asyncio.to_thread(restore, server, backup)
-    await wait_until_recovered(system.database_url)
-    observer = await asyncpg.connect(system.database_url)
-    assert await observer.fetch(VERDICTS) == verdicts
-    await observer.close()
+    for timeline, found in ((None, verdicts), (1, lost)):
+        await asyncio.to_thread(restore, server, backup, timeline=timeline)
+        await wait_until_recovered(system.database_url)
+        observer = await asyncpg.connect(system.database_url)
+        assert await observer.fetch(VERDICTS) == found
+        await observer.close()
+        server.kill()

@@ -8,6 +8,7 @@ import typer
 
 from services.auth.jwks import JwksError
 from services.auth.signer import Json, TokenSigner, generate_key, write_jwks, write_private_key
+from services.auth.token_rules import TokenRules
 from services.runtime.command_line import ExitCode, exit_with
 
 ISSUER_KEY, GATEWAY_KEY, SCHEDULER_KEY = "issuer.key", "gateway.key", "scheduler.key"
@@ -86,9 +87,14 @@ def issue_token_command(
     ] = None,
     root_account: Annotated[int, typer.Option(help="The root account of the user.")] = 1,
     hours: Annotated[float, typer.Option(help="How long the token is valid.", min=0.01, max=24)] = 1,
+    audience: Annotated[
+        str | None, typer.Option(envvar="JWT_AUDIENCE", help="The audience that the processes require.")
+    ] = None,
+    issuer: Annotated[str | None, typer.Option(envvar="JWT_ISSUER", help="The issuer that they require.")] = None,
 ) -> None:
     """Print a bearer token for gateway and console, and for the handler with COMMAND_AUTH=required."""
     try:
-        typer.echo(TokenSigner(key).issue_token(user_id, root_account, hours * 3600, scope))
+        claims = TokenRules(audience, issuer).own_claims()
+        typer.echo(TokenSigner(key).issue_token(user_id, root_account, hours * 3600, scope, **claims))
     except JwksError as error:
         exit_with(ExitCode.USAGE, f"no token was issued: {error}")

@@ -4,12 +4,10 @@ A restored backup again holds keys that were deleted after it was taken; the fil
 """
 
 import asyncio
-import base64
-import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +17,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from services.auth.signer import TokenSigner
-from services.auth.verifier import FACTS_SCOPE
+from services.auth.verifier import FACTS_SCOPE, digest_command
 from services.eventlog.command_history import CommandHistory
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.kafka.client_options import client_options
@@ -44,6 +42,13 @@ class Erasure:
     operator_user_id: int
     reason: str
     requested_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureVerdict:
+    """What the handler decided: ``problem`` is None if the person was erased, else reason and message."""
+
+    problem: str | None
 
 
 def build_erasure(root_account: int, user_id: int, operator_user_id: int, reason: str) -> Erasure:
@@ -78,11 +83,12 @@ async def send_erasure(
     topic_prefix: str,
     erasure: Erasure,
     signer: TokenSigner | None,
-) -> dict[int, str | None]:
+    token_claims: Mapping[str, str],
+) -> dict[int, ErasureVerdict | None]:
     """Send erase_person to the courses that hold personal data of the person, and wait for the verdicts.
 
-    Returns the status of the verdict by course, None if it did not arrive in time. ``signer`` signs the commands for
-    handlers with COMMAND_AUTH.
+    Returns the verdict by course, None if it did not arrive in time. ``signer`` signs the commands for handlers with
+    COMMAND_AUTH; ``token_claims``: audience and issuer that they require.
 
     Raises:
         KafkaError, TimeoutError, POSTGRES_ERRORS: some commands may have been sent; run it again.
@@ -91,26 +97,24 @@ async def send_erasure(
     if not courses:
         return {}
     producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True, acks="all")
-    command_ids = {course: str(uuid4()) for course in courses}
+    topic = full_topic_name(topic_prefix, "commands")
+    places: dict[int, tuple[int, int]] = {}
     async with kafka_timeout(SEND_SECONDS_MAX, "sending erase_person"):
         await producer.start()
         try:
-            for course, command_id in command_ids.items():
-                value = _build_command(command_id, course, erasure)
-                await producer.send_and_wait(
-                    full_topic_name(topic_prefix, "commands"),
-                    value,
-                    key=str(course).encode(),
-                    headers=_build_headers(value, erasure, signer),
-                )
+            for course in courses:
+                value = _build_command(course, erasure)
+                headers = _build_headers(value, erasure, signer, token_claims)
+                place = await producer.send_and_wait(topic, value, key=str(course).encode(), headers=headers)
+                places[course] = place.partition, place.offset
         finally:
             await producer.stop()
-    return await _wait_for_verdicts(CommandHistory(connection), erasure.root_account_id, command_ids)
+    return await _wait_for_verdicts(CommandHistory(connection), topic, places)
 
 
-def _build_command(command_id: str, course: int, erasure: Erasure) -> bytes:
+def _build_command(course: int, erasure: Erasure) -> bytes:
     command = {
-        "command_id": command_id,
+        "command_id": str(uuid4()),
         "type": "erase_person",
         "issued_at": datetime.now(UTC).isoformat(),
         "root_account_id": str(erasure.root_account_id),
@@ -120,25 +124,37 @@ def _build_command(command_id: str, course: int, erasure: Erasure) -> bytes:
     return json.dumps(command).encode()
 
 
-def _build_headers(value: bytes, erasure: Erasure, signer: TokenSigner | None) -> Sequence[tuple[str, bytes]]:
+def _build_headers(
+    value: bytes, erasure: Erasure, signer: TokenSigner | None, token_claims: Mapping[str, str]
+) -> Sequence[tuple[str, bytes]]:
     if signer is None:
         return ()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(value).digest()).rstrip(b"=").decode()
     token = signer.issue_token(
-        erasure.operator_user_id, erasure.root_account_id, TOKEN_SECONDS, FACTS_SCOPE, command_sha256=digest
+        erasure.operator_user_id,
+        erasure.root_account_id,
+        TOKEN_SECONDS,
+        FACTS_SCOPE,
+        command_sha256=digest_command(value),
+        **token_claims,
     )
     return [("authorization", f"Bearer {token}".encode())]
 
 
 async def _wait_for_verdicts(
-    history: CommandHistory, root_account: int, command_ids: dict[int, str]
-) -> dict[int, str | None]:
-    statuses: dict[int, str | None] = dict.fromkeys(command_ids)
+    history: CommandHistory, topic: str, places: Mapping[int, tuple[int, int]]
+) -> dict[int, ErasureVerdict | None]:
+    """Wait for the verdict of each record: one that refuses its token settles no command id."""
+    verdicts: dict[int, ErasureVerdict | None] = dict.fromkeys(places)
     deadline = time.monotonic() + SEND_SECONDS_MAX
-    while time.monotonic() < deadline and None in statuses.values():
-        for course, command_id in command_ids.items():
-            if statuses[course] is None:
-                verdict = await history.first_verdict(root_account, command_id)
-                statuses[course] = None if verdict is None else json.loads(verdict.body)["status"]
+    while time.monotonic() < deadline and None in verdicts.values():
+        for course, (partition, offset) in places.items():
+            if verdicts[course] is None:
+                verdict = await history.verdict_of_record(topic, partition, offset)
+                verdicts[course] = None if verdict is None else _parse_verdict(verdict.body)
         await asyncio.sleep(POLL_SECONDS)
-    return statuses
+    return verdicts
+
+
+def _parse_verdict(text: str) -> ErasureVerdict:
+    body = json.loads(text)
+    return ErasureVerdict(None if body["status"] == "accepted" else f"{body['reason']}: {body['message']}")

@@ -20,6 +20,12 @@ VERDICT_AT = """
 select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body, v.command_id
 from verdict v join source t on t.number = v.source where v.shard = $1 and v.number = $2
 """
+# $1 topic, $2 partition, $3 offset: of the topic as it was created last.
+VERDICT_OF_RECORD = """
+select t.topic, v.partition, v."offset", v.append_time, v.shard, v.number, v.body, v.command_id
+from (select number, topic from source where topic = $1 order by number desc limit 1) t
+join verdict v on v.source = t.number and v.partition = $2 and v."offset" = $3
+"""
 # $1 root account, $2 course, $3 assignment, $4 command id, $5-$6 versions: an accepted command's events end at the
 # version in its verdict, in the assignment's stream or the course's.
 CAUSED_EVENTS = """
@@ -74,6 +80,13 @@ class CommandHistory:
     async def verdict_at(self, shard: int, number: int) -> CommandVerdict | None:
         """Return the verdict of that number, whether or not it settled its command id. Raises VerdictArchived."""
         return _to_verdict(await self.connection.fetchrow(VERDICT_AT, shard, number))
+
+    async def verdict_of_record(self, topic: str, partition: int, offset: int) -> CommandVerdict | None:
+        """Return a record's verdict, None while it has none, whether or not it settled its command id.
+
+        Raises VerdictArchived.
+        """
+        return _to_verdict(await self.connection.fetchrow(VERDICT_OF_RECORD, topic, partition, offset))
 
     async def caused_events(self, root_account: int, command_verdict: CommandVerdict) -> list[CausedEvent]:
         """Return the events that the command caused, in order."""

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from services.auth.jwks import JwksError
 from services.auth.signer import TokenSigner
+from services.auth.token_rules import TokenRules
 from services.config.cli import OperatorSettings
 from services.console.cli.operator_auth import (
     ReasonOption,
@@ -24,6 +25,7 @@ from services.console.cli.runner import open_connection
 from services.console.erasures import (
     Erasure,
     ErasureFileError,
+    ErasureVerdict,
     append_erasure,
     build_erasure,
     read_erasures,
@@ -70,7 +72,7 @@ def erase(
     if repeat == (user_id is not None):
         raise typer.BadParameter("give a USER_ID, or --repeat")
 
-    async def work() -> list[tuple[Erasure, dict[int, str | None]]]:
+    async def work() -> list[tuple[Erasure, dict[int, ErasureVerdict | None]]]:
         settings = OperatorSettings()
         actor = await authenticate_operator(settings, Role.ADMIN)
         signer = _load_signer(command_key)
@@ -88,25 +90,25 @@ def erase(
                     append_erasure(file, erasure)
         except ErasureFileError as error:
             raise ActionRefused(f"{error}. Nothing was erased") from None
+        claims, results = TokenRules.of(settings).own_claims(), []
         async with open_connection(settings.url(), of_account=True) as connection:
-            return [
-                (
-                    erasure,
-                    await send_erasure(connection, settings.kafka_bootstrap, settings.topic_prefix, erasure, signer),
+            for erasure in erasures:
+                verdicts = await send_erasure(
+                    connection, settings.kafka_bootstrap, settings.topic_prefix, erasure, signer, claims
                 )
-                for erasure in erasures
-            ]
+                results.append((erasure, verdicts))
+        return results
 
     console, is_complete = stdout_console(), True
-    for erasure, statuses in run_command(work):
-        done = sum(status == "accepted" for status in statuses.values())
-        hint = "" if statuses else "; no course holds this user's data (any more): check the id and --root-account"
+    for erasure, verdicts in run_command(work):
+        done = sum(verdict is not None and verdict.problem is None for verdict in verdicts.values())
+        hint = "" if verdicts else "; no course holds this user's data (any more): check the id and --root-account"
         person = f"user {erasure.user_id} of root account {erasure.root_account_id}"
         console.print(Text(f"{person}: erased in {pluralize(done, 'course')}{hint}"), soft_wrap=True)
-        for course, status in statuses.items():
-            if status != "accepted":
+        for course, verdict in verdicts.items():
+            problem = "no verdict yet: run the command again" if verdict is None else verdict.problem
+            if problem is not None:
                 is_complete = False
-                problem = "no verdict yet: run the command again" if status is None else f"{status}: see its verdict"
                 console.print(Text(f"  course {course}: {problem}", style="red"), soft_wrap=True)
     if not is_complete:
         raise typer.Exit(ExitCode.FINDING)

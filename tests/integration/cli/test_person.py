@@ -3,13 +3,16 @@
 import json
 import stat
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
+from services.admin.keys import COMMANDS_JWKS, ISSUER_KEY, USERS_JWKS, create_keys
+from services.runtime.command_line import ExitCode
 from tests.fixtures.canvas.adapter import World
-from tests.fixtures.system import System
+from tests.fixtures.system import System, create_system
 from tests.integration.cli.conftest import CommandLine
 
 Json = dict[str, Any]
@@ -105,3 +108,32 @@ async def test_unknown_person_is_named_and_no_file_is_written(
         0,
         True,
     )
+
+
+async def test_erasures_are_signed_for_the_audience_and_issuer_that_handlers_require(
+    bootstrap: str, new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    create_keys(keys := tmp_path / "keys")
+    named = {"JWT_AUDIENCE": "moderation", "JWT_ISSUER": "https://login.example"}
+    async for system in create_system(bootstrap, new_database(), tmp_path):
+        open_handler, relay = system.create_process("handler"), system.create_process("relay")
+        for process in (open_handler, relay):
+            process.start()
+        await state_person(system, World())
+        open_handler.stop()
+        handler = system.create_process("handler", COMMAND_AUTH="required", JWKS=str(keys / COMMANDS_JWKS), **named)
+        handler.start()
+        environment = {"DATABASE_URL": system.database_url, "KAFKA_BOOTSTRAP": system.bootstrap}
+        environment |= {"TOPIC_PREFIX": system.prefix, "JWKS": str(keys / USERS_JWKS), **named}
+        issued = await CommandLine(environment).run_in_process(
+            "admin", "issue-token", str(keys / ISSUER_KEY), "77", "--scope", "moderation.admin"
+        )
+        admin = CommandLine({**environment, "OPERATOR_TOKEN": issued.stdout.strip()})
+        erase = ("person", "erase", str(PERSON), "--file", str(tmp_path / "erasures.jsonl"), *WHY)
+        unsigned = await admin.run_in_process(*erase)
+        signed = await admin.run_in_process(*erase, "--command-key", str(keys / ISSUER_KEY))
+
+    assert (unsigned.exit_code, signed.exit_code) == (ExitCode.FINDING, ExitCode.OK)
+    assert "erased in 0 courses" in unsigned.stdout
+    assert "unauthenticated: user authorization required" in unsigned.stdout
+    assert "erased in 1 course" in signed.stdout

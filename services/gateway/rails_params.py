@@ -1,5 +1,6 @@
 """Parses parameters like Rails: query, form, multipart and JSON, with bracketed names."""
 
+import itertools
 import json
 import re
 from collections.abc import AsyncGenerator, Iterable
@@ -128,6 +129,8 @@ def _put_all(params: Params, pairs: Iterable[tuple[str, Any]]) -> None:
         path = [name] if match is None else [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
         if len(path) > NESTING_MAX:
             raise bad_request(f"nest names no deeper than {NESTING_MAX} levels")
+        if any(key == next_key == "" for key, next_key in itertools.pairwise(path)):
+            raise bad_request(f"{path[0]} is sent with [][]: a list of lists cannot be sent as a form, send JSON")
         if len(path) == 1 and name in seen_names:
             # Rack keeps only the last value. Clients that repeat a name mean a list.
             if name in repeated_names:

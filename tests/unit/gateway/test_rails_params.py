@@ -117,6 +117,8 @@ async def test_parameter_with_two_values_is_rejected_by_name(query: str, body: b
         (b"a=%ff", FORM, 400),
         (b"a" + b"[x]" * 40 + b"=1", FORM, 400),
         (b"a=1&a[b]=2", FORM, 400),
+        (b"a[][]=1", FORM, 400),
+        (b"a[][x]=1&a[][][b]=2", FORM, 400),
         (b"&".join([b"a=1"] * 20_001), FORM, 400),
         (b"--x\r\nbroken", "multipart/form-data; boundary=x", 400),
         (b"x", "multipart/form-data", 400),

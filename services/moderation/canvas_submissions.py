@@ -4,6 +4,7 @@ from services.moderation import comment_visibility, ids
 from services.moderation.canvas_people import user_json
 from services.moderation.canvas_provisional_grades import Includes, Json, ProvisionalGradeViews
 from services.moderation.canvas_rubrics import indexed_rubric_json
+from services.moderation.course import NOT_DELETED_STATES
 from services.moderation.current_grades import current_gradebook_grade, entered_gradebook_grade
 from services.moderation.decisions import NOT_FOUND, UNAUTHORIZED, Rejected
 from services.moderation.json_values import decimal_to_json, format_canvas_time
@@ -89,9 +90,7 @@ class SubmissionViews(ProvisionalGradeViews):
 
     def _is_in_visible_section(self, student_id: int) -> bool:
         sections = self.course.visible_sections(self.user_id)
-        return sections is None or any(
-            enrollment.section_id in sections for enrollment in self.course.enrollments.get(student_id, {}).values()
-        )
+        return sections is None or self.course.is_visible_student(student_id, sections, NOT_DELETED_STATES)
 
     def _submission_fields(self, student_id: int, *, hide_unposted: bool) -> Json:
         course, assignment = self.course, self.assignment

@@ -149,6 +149,8 @@ def test_section_limited_grader_cannot_view_or_grade_other_sections() -> None:
     memory.enroll(TA1, "Ta", "deleted")
     memory.enroll(TA1, "Ta", section=NORTH, limited_to_section=True)
     memory.enroll(ANN, "Student", section=NORTH)
+    memory.enroll(BEN, "Student", section=NORTH)
+    memory.enroll(BEN, "Student", "deleted", section=NORTH)
     memory.enroll(BEN, "Student", section=SOUTH)
     assert view_as(memory, TA1).list_submission_students() == [ANN]
     elsewhere = view_as(memory, TA1).submission_json(BEN, COMMENTS)

@@ -140,7 +140,7 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
             rules,
             unauthenticated_per_minute=settings.unauthenticated_requests_per_minute,
         )
-        reader = StreamReader(connection_pool)
+        reader, pending_places = StreamReader(connection_pool), PendingPlaces(connection_pool)
         app.state.dependencies = Dependencies(
             authentication=authentication,
             health=health,
@@ -152,13 +152,14 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
             command_client=CommandClient(
                 command_producer,
                 verdict_waiter,
+                pending_places,
                 signer,
                 settings.verdict_wait_seconds,
                 settings.gateway_url,
                 create_request_traces(settings),
                 rules.own_claims(),
             ),
-            pending_places=PendingPlaces(connection_pool),
+            pending_places=pending_places,
             commands_topic=commands_topic,
             gateway_url=settings.gateway_url,
             lms_url=settings.lms_url,

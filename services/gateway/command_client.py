@@ -22,6 +22,7 @@ from services.auth.verifier import REQUEST_SCOPE, digest_command
 from services.gateway.authentication import Caller
 from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
 from services.gateway.metrics import METRICS
+from services.gateway.pending_places import PendingPlaces
 from services.gateway.request_context import COMMANDS_WITH_REQUEST, build_request_header
 from services.gateway.responses import (
     ApiError,
@@ -48,14 +49,13 @@ _IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 class VerdictPending(Exception):
     """A command was sent, and no verdict arrived in time, or it cannot be answered yet.
 
-    ``record_coordinates`` is PARTITION-OFFSET, None without an acknowledgement.
+    ``place``: what its ``Location`` names, signed.
     """
 
-    def __init__(self, caller: Caller, command_id: str, record_coordinates: str | None) -> None:
+    def __init__(self, command_id: str, place: str) -> None:
         super().__init__(command_id)
-        self.caller = caller
         self.command_id = command_id
-        self.record_coordinates = record_coordinates
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class CommandClient:
         self,
         producer: CommandProducer,
         verdict_waiter: VerdictWaiter,
+        pending_places: PendingPlaces,
         signer: TokenSigner | None,
         wait_seconds: float,
         gateway_url: str,
@@ -86,6 +87,7 @@ class CommandClient:
     ) -> None:
         self.producer = producer
         self.verdict_waiter = verdict_waiter
+        self.pending_places = pending_places
         self.signer = signer
         self.wait_seconds = wait_seconds
         self.gateway_url = gateway_url
@@ -98,6 +100,7 @@ class CommandClient:
         Raises:
             ApiError: the request is not a valid command (400), or nothing was sent to Kafka (503).
             VerdictPending: the command was sent, but no verdict arrived in time.
+            POSTGRES_ERRORS: PostgreSQL does not answer; nothing was sent, unless ``request.state`` has ``pending``.
         """
         traceparent = request.headers.get("traceparent", "")
         client_traceparent = traceparent if TRACEPARENT.fullmatch(traceparent) else None
@@ -113,15 +116,14 @@ class CommandClient:
         record = self._build_record(request, caller, command_request, command_id, traceparent)
         if self.verdict_waiter.problem is not None:
             raise unavailable(self.verdict_waiter.problem)
+        await self.pending_places.load_key()
         deadline = time.monotonic() + self.wait_seconds
         try:
             coordinates = await self.producer.send(record, self.wait_seconds)
         except NotSent as error:
             METRICS.commands.labels(command_request.type, "not_sent").inc()
             raise unavailable(str(error)) from None
-        pending = VerdictPending(
-            caller, command_id, None if coordinates is None else f"{coordinates[0]}-{coordinates[1]}"
-        )
+        pending = VerdictPending(command_id, self.pending_places.sign(caller, command_id, coordinates))
         # If PostgreSQL is lost before the answer is complete, the client must not be told that nothing was changed.
         request.state.pending = pending
         stored_verdict = None
@@ -242,9 +244,7 @@ def _build_error(verdict: dict[str, Any], is_grading: bool) -> ApiError:
     return ApiError(verdict["http_status"], {"message": message})
 
 
-def pending_response(command_id: str, place: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Build body and headers of a 202 response with the verdict's location; ``place``: signed record coordinates."""
-    location = f"/api/moderation/v1/commands/{command_id}"
-    if place is not None:
-        location += f"?record={place}"
-    return {"command_id": command_id, "status": "pending"}, {"Location": location, "Retry-After": "1"}
+def pending_response(pending: VerdictPending) -> tuple[dict[str, str], dict[str, str]]:
+    """Build body and headers of a 202 response with the verdict's location."""
+    location = f"/api/moderation/v1/commands/{pending.command_id}?record={pending.place}"
+    return {"command_id": pending.command_id, "status": "pending"}, {"Location": location, "Retry-After": "1"}

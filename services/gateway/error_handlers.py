@@ -8,7 +8,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from services.gateway.command_client import VerdictPending, pending_response
-from services.gateway.pending_places import PendingPlaces
 from services.gateway.responses import NOT_FOUND, ApiError, json_response, unavailable
 from services.runtime.http import add_error_handlers
 
@@ -24,11 +23,7 @@ def add_gateway_error_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> No
 
     @app.exception_handler(VerdictPending)
     async def handle_pending(request: Request, error: VerdictPending) -> Response:
-        place = error.record_coordinates
-        if place is not None:
-            places: PendingPlaces = request.app.state.dependencies.pending_places
-            place = await places.sign(error.caller, error.command_id, place)
-        body, headers = pending_response(error.command_id, place)
+        body, headers = pending_response(error)
         return json_response(request, body, 202, headers)
 
     add_error_handlers(
@@ -51,8 +46,7 @@ def _http_error(request: Request, error: HTTPException, routers: Sequence[APIRou
 def _database_unavailable(request: Request, _: str) -> Response:
     pending: VerdictPending | None = getattr(request.state, "pending", None)
     if pending is not None:
-        # The place is unsigned, as always while PostgreSQL does not answer.
-        body, headers = pending_response(pending.command_id, pending.record_coordinates)
+        body, headers = pending_response(pending)
         return json_response(request, body, 202, headers)
     error = unavailable("PostgreSQL does not answer")
     return json_response(request, error.body, error.status, error.headers)

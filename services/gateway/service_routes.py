@@ -22,6 +22,7 @@ from services.gateway.openapi_service import (
 )
 from services.gateway.pagination import link_header, parse_page
 from services.gateway.path_ids import load_assignment
+from services.gateway.pending_places import PLACE_PATTERN, PendingPlace, parse_place
 from services.gateway.rails_times import parse_time
 from services.gateway.responses import (
     bad_request,
@@ -52,12 +53,11 @@ AsOfTime = Annotated[
     OptionalQueryText,
     Query(description="the state as of this time (RFC 3339)", json_schema_extra={"format": "date-time"}),
 ]
-_COORDINATES_PATTERN = re.compile(r"([0-9]{1,9})-([0-9]{1,18})(?:-([0-9A-Za-z_-]{22}))?")
-RecordCoordinatesText = Annotated[
+PendingPlaceText = Annotated[
     OptionalQueryText,
     Query(
         description="PARTITION-OFFSET-SIGNATURE from Location; without a valid signature the response is never 202",
-        json_schema_extra={"pattern": f"^{_COORDINATES_PATTERN.pattern}$"},
+        json_schema_extra={"pattern": f"^{PLACE_PATTERN.pattern}$"},
     ),
 ]
 
@@ -68,16 +68,18 @@ async def command(
     dependencies: GatewayDependencies,
     caller: AuthenticatedCaller,
     command_id: str,
-    record: RecordCoordinatesText = None,
+    record: PendingPlaceText = None,
 ) -> Response:
     """Return the verdict of a command, for its actor and for auditors; 202 until the record is decided."""
     if not is_uuid(command_id):
         raise not_found()
-    coordinates, signature = (None, None) if record is None else _parse_coordinates(record)
+    place = None if record is None else _parse_place(record)
     # In this order: a record decided between the two queries has a verdict in the second one.
-    is_pending = await _is_pending(dependencies, caller, command_id.lower(), coordinates, signature)
+    is_pending = await _is_pending(dependencies, caller, command_id.lower(), place)
     try:
-        stored_verdict = await _find_verdict(dependencies, caller, command_id.lower(), coordinates)
+        stored_verdict = await _find_verdict(
+            dependencies, caller, command_id.lower(), None if place is None else place.coordinates
+        )
     except VerdictArchived:
         raise expired() from None
     if stored_verdict is None:
@@ -101,11 +103,11 @@ async def command(
     return json_response(request, verdict | hidden)
 
 
-def _parse_coordinates(record: str) -> tuple[tuple[int, int], str | None]:
-    match = _COORDINATES_PATTERN.fullmatch(record)
-    if match is None:
+def _parse_place(record: str) -> PendingPlace:
+    place = parse_place(record)
+    if place is None:
         raise bad_request("record is malformed: send it as in Location")
-    return (int(match[1]), int(match[2])), match[3]
+    return place
 
 
 async def _find_verdict(
@@ -123,20 +125,14 @@ async def _find_verdict(
     return await dependencies.reader.first_verdict(command_id, caller.root_account_id)
 
 
-async def _is_pending(
-    dependencies: Dependencies,
-    caller: Caller,
-    command_id: str,
-    coordinates: tuple[int, int] | None,
-    signature: str | None,
-) -> bool:
-    if coordinates is None:
+async def _is_pending(dependencies: Dependencies, caller: Caller, command_id: str, place: PendingPlace | None) -> bool:
+    if place is None:
         return command_id in dependencies.producer.in_flight
-    partition, offset = coordinates
-    if signature is None or not await dependencies.pending_places.was_told(
-        caller, command_id, f"{partition}-{offset}", signature
-    ):
+    if not await dependencies.pending_places.was_told(caller, command_id, place):
         return False
+    if place.coordinates is None:
+        return dependencies.pending_places.may_arrive(place)
+    partition, offset = place.coordinates
     return await dependencies.reader.watermark(dependencies.commands_topic, partition) < offset
 
 

@@ -14,7 +14,7 @@ from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.store import EventStore
 from services.eventlog.stream_reader import StoredVerdict, StreamReader
 from services.gateway.authentication import Caller
-from services.gateway.pending_places import PendingPlaces
+from services.gateway.pending_places import ARRIVAL_SECONDS_MAX, PendingPlaces
 from services.gateway.responses import ApiError
 from services.gateway.service_routes import command as get_command
 
@@ -69,7 +69,8 @@ async def test_verdict_appended_between_two_log_queries_is_found(
 
     reader = InterruptedReader(connection, questions, decide)
     places = PendingPlaces(connection)  # type: ignore[arg-type]
-    record = await places.sign(GRADER, command_id, f"{SHARD}-0")
+    await places.load_key()
+    record = places.sign(GRADER, command_id, (SHARD, 0))
     parts: Any = SimpleNamespace(reader=reader, commands_topic=TOPIC, pending_places=places)
     request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
     try:
@@ -85,7 +86,9 @@ async def test_pending_status_is_shown_only_to_the_recipient_of_its_location(dat
     places = PendingPlaces(connection)  # type: ignore[arg-type]
     parts: Any = SimpleNamespace(reader=StreamReader(connection), commands_topic=TOPIC, pending_places=places)
     request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
-    told = await PendingPlaces(connection).sign(GRADER, command_id, f"{SHARD}-5")  # type: ignore[arg-type]
+    another_gateway = PendingPlaces(connection)  # type: ignore[arg-type]
+    await another_gateway.load_key()
+    told = another_gateway.sign(GRADER, command_id, (SHARD, 5))
 
     async def status(record: str, caller: Caller = GRADER, command: str = command_id) -> int:
         try:
@@ -100,5 +103,31 @@ async def test_pending_status_is_shown_only_to_the_recipient_of_its_location(dat
         assert await status(told, Caller(user_id=22, root_account_id=1)) == 404
         assert await status(told, Caller(user_id=21, root_account_id=2)) == 404
         assert await status(told, command=str(uuid.uuid4())) == 404
+    finally:
+        await connection.close()
+
+
+async def test_unacknowledged_command_is_pending_at_every_gateway_until_it_cannot_arrive_any_more(
+    database_url: str,
+) -> None:
+    connection, command_id, now = await asyncpg.connect(database_url), str(uuid.uuid4()), [1_000.0]
+    sender, another = (PendingPlaces(connection, lambda: now[0]) for _ in range(2))  # type: ignore[arg-type]
+    parts: Any = SimpleNamespace(reader=StreamReader(connection), commands_topic=TOPIC, pending_places=another)
+    request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
+    await sender.load_key()
+    told = sender.sign(GRADER, command_id, None)
+
+    async def status(record: str, caller: Caller = GRADER) -> int:
+        try:
+            return (await get_command(request, parts, caller, command_id, record=record)).status_code
+        except ApiError as error:
+            return error.status
+
+    try:
+        assert await status(told) == 202
+        assert await status(told, Caller(user_id=22, root_account_id=1)) == 404
+        assert await status(told.replace("-1600-", "-9999-")) == 404
+        now[0] += ARRIVAL_SECONDS_MAX
+        assert await status(told) == 404
     finally:
         await connection.close()

@@ -214,7 +214,7 @@ def _processes() -> list[Panel]:
             [query(selector("moderation_ready"), "{{job}} {{instance}}")],
             "Each process's /health/ready. Its body states why a process is not ready.",
             {0: ("not ready", BAD), 1: ("ready", GOOD)},
-            ["NotReady", "ProcessDown"],
+            ["NotReady", "ProcessDown", "ConsoleAbsent"],
         ),
         graph(
             "How busy are the processes?",

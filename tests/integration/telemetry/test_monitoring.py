@@ -115,6 +115,8 @@ def test_inhibit_rules_match_existing_alerts_and_never_themselves() -> None:
 
     for rule in found:
         assert not matched(rule["source_matchers"]) & matched(rule["target_matchers"])
+        if matched(rule["source_matchers"]) & {"PartitionStopped", "PartitionStalled"}:
+            assert rule["equal"], "one stopped partition says nothing about other partitions and processes"
     servers = matched(found[0]["source_matchers"])
     assert servers == {"KafkaAway", "PostgreSQLAway"}
 

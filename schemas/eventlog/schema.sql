@@ -552,8 +552,8 @@ grant insert, delete on encryption_key to moderation_writer;
 
 -- master_key_check ----------------------------------------------------------------------------------------------------
 -- A process with another master key, or none, would store keys that no other process can unwrap, or keys as they are.
--- Handlers and relays compare theirs at the start, handlers also before they store keys; the first handler with a master
--- key writes the row.
+-- Handlers and relays compare theirs at the start, handlers also before they store keys; the handler that stores the
+-- first wrapped key writes the row in the same transaction.
 
 create table master_key_check (
     value    bytea not null check (octet_length(value) = 40),

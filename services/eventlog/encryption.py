@@ -8,6 +8,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from functools import cache
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +23,10 @@ NONCE_BYTES = 12
 WRAPPED_KEY_BYTES = KEY_BYTES + 8
 HASH_BYTES = 16
 _ASSOCIATED_DATA = b"moderated-grading personal data 1"
+
+
+class MasterKeyDiffers(SettingsError):
+    """This process's master key is not the log's, or it has none."""
 
 
 class UndecryptableData(Exception):
@@ -81,8 +86,38 @@ def unwrap_key(stored: bytes) -> bytes:
         return aes_key_unwrap(master_key, stored)
     except InvalidUnwrap:
         raise SettingsError(
-            "ENCRYPTION_KEY_FILE does not hold the master key that the log's keys are wrapped by: set it to that file"
+            "ENCRYPTION_KEY_FILE does not hold the master key that a key of the log is wrapped by; what that key"
+            " encrypts cannot be read or changed"
         ) from None
+
+
+def compare_master_key(wrapped_keys: Sequence[bytes]) -> None:
+    """Check that the master key of this process unwraps all of these keys of the log.
+
+    Raises:
+        MasterKeyDiffers: it does not, or only some of them; or there is none.
+    """
+    if wrapped_keys and _load_master_key() is None:
+        raise MasterKeyDiffers("the log's keys are wrapped: set ENCRYPTION_KEY_FILE to the file of the master key")
+    count = sum(map(_is_unwrapped, wrapped_keys))
+    if wrapped_keys and not count:
+        raise MasterKeyDiffers(
+            "ENCRYPTION_KEY_FILE does not hold the master key that the log's keys are wrapped by: set it to that file"
+        )
+    if count < len(wrapped_keys):
+        raise MasterKeyDiffers(
+            f"the log's keys are wrapped by several master keys; that of ENCRYPTION_KEY_FILE unwraps {count} of"
+            f" {len(wrapped_keys)} that were compared. Nothing was changed: see the table of losses in"
+            " deploy/docs/running.md"
+        )
+
+
+def _is_unwrapped(stored: bytes) -> bool:
+    try:
+        unwrap_key(stored)
+    except SettingsError:
+        return False
+    return True
 
 
 @cache

@@ -11,9 +11,18 @@ from typing import NamedTuple
 
 import asyncpg
 
-from services.eventlog.encryption import KEY_BYTES, generate_key, unwrap_key, wrap_key, wrap_known_key
+from services.eventlog.encryption import (
+    KEY_BYTES,
+    compare_master_key,
+    generate_key,
+    unwrap_key,
+    wrap_key,
+    wrap_known_key,
+)
 from services.eventlog.postgres import Pool
 
+KEYS_COMPARED_MAX = 1000
+"""A master key that wrapped one key in a hundred is missed by one start in 20,000; more would delay the start."""
 UNKNOWN_PERSON = 0
 """The person whose key encrypts a course's data of no known person: an HTTP request without an actor."""
 
@@ -38,9 +47,10 @@ delete from encryption_key k using unnest($1::bigint[], $2::bigint[], $3::bigint
 where k.root_account = p.root_account and k.course = p.course and k.person = p.person
 """
 MASTER_KEY_CHECK = "select c.value from master_key_check c"
-# $1 the known key, wrapped. Of several handlers that start with an empty log, the first one decides.
+# $1 the known key, wrapped. A handler waits here for another one's transaction that stores the first wrapped key, too.
 INSERT_MASTER_KEY_CHECK = "insert into master_key_check (value) values ($1) on conflict do nothing"
-ANY_WRAPPED_KEY = "select k.key from encryption_key k where octet_length(k.key) > $1 limit 1"
+# $1 the length of a key that is not wrapped, $2 a number of keys. Ids are random, so these are a random sample.
+WRAPPED_KEYS = "select k.key from encryption_key k where octet_length(k.key) > $1 order by k.id limit $2"
 # $1 a number of days.
 DELETE_OLD_DAYS = """
 delete from encryption_key k where k.day < (statement_timestamp() at time zone 'UTC')::date - $1::integer
@@ -105,29 +115,46 @@ class EncryptionKeys:
 
         Raises:
             asyncpg.UniqueViolationError: a person or day has one.
-            SettingsError: the log's keys are wrapped by another master key, or this process has none.
+            MasterKeyDiffers: the log's keys are wrapped by another master key, or this process has none.
         """
-        await self.record_master_key()
+        if not await self.verify_master_key():
+            await self._record_master_key()
         rows: list[tuple[object, ...]] = [(key.id, *person, None, wrap_key(key.key)) for person, key in persons.items()]
         rows += [(key.id, None, None, None, day, wrap_key(key.key)) for day, key in days.items()]
         await self.connection.execute(INSERT_KEYS, *[list(column) for column in zip(*rows, strict=True)])
 
-    async def verify_master_key(self) -> None:
-        """Raise SettingsError if the log's keys are wrapped, and not by the master key of this process."""
-        stored = await self.connection.fetchval(MASTER_KEY_CHECK)
-        if stored is None and wrap_known_key() is not None:
-            # Keys may be older than the check. Without a master key nothing is read: it would be every key.
-            stored = await self.connection.fetchval(ANY_WRAPPED_KEY, KEY_BYTES)
-        if stored is not None:
-            unwrap_key(stored)
+    async def verify_master_key(self, *, may_record: bool = False) -> bool:
+        """Compare the master key of this process with the log's; return whether the log has a check of it.
 
-    async def record_master_key(self) -> None:
-        """Let the log keep this process's master key as its own if it has none; then, as ``verify_master_key``."""
-        own_check = wrap_known_key()
-        if own_check is not None and await self.connection.fetchval(MASTER_KEY_CHECK) is None:
-            await self.verify_master_key()
-            await self.connection.execute(INSERT_MASTER_KEY_CHECK, own_check)
-        await self.verify_master_key()
+        A log whose wrapped keys are older than the check gets it if ``may_record``. One without wrapped keys does not:
+        nothing is bound to a master key yet.
+
+        Raises:
+            MasterKeyDiffers: the log's keys are wrapped, and not, or not all, by the master key of this process.
+        """
+        check = await self.connection.fetchval(MASTER_KEY_CHECK)
+        if check is not None:
+            compare_master_key([check])
+            return True
+        if wrap_known_key() is None:
+            # To look for wrapped keys would read all keys of a log that has none.
+            return False
+        wrapped_keys = [row[0] for row in await self.connection.fetch(WRAPPED_KEYS, KEY_BYTES, KEYS_COMPARED_MAX)]
+        compare_master_key(wrapped_keys)
+        if wrapped_keys and may_record:
+            await self._record_master_key()
+        return False
+
+    async def _record_master_key(self) -> None:
+        """Let the log keep a check of this process's master key, if it has one.
+
+        Raises:
+            MasterKeyDiffers: another process has recorded another master key meanwhile.
+        """
+        check = wrap_known_key()
+        if check is not None:
+            await self.connection.execute(INSERT_MASTER_KEY_CHECK, check)
+            compare_master_key([await self.connection.fetchval(MASTER_KEY_CHECK)])
 
     async def delete_persons(self, persons: Collection[Person]) -> None:
         """Delete the keys of persons, which erases everything encrypted with them."""

@@ -39,16 +39,13 @@ async def read_installation(connection: "asyncpg.Connection[asyncpg.Record] | Po
 async def fetch_installation(url: str, process: str, role: str) -> Installation:
     """Read the installation over a separate connection, and compare the master key with the log's.
 
-    A writer lets the log keep it if there is none yet.
-
     Raises:
-        SettingsError: the log's keys are wrapped, and ENCRYPTION_KEY_FILE is not set or holds another master key.
+        MasterKeyDiffers: the log's keys are wrapped, and ENCRYPTION_KEY_FILE is not set or holds another master key.
         POSTGRES_ERRORS: see ``connect`` and ``read_installation``.
     """
     connection = await connect(url, process, role)
     try:
-        keys = EncryptionKeys(connection)
-        await (keys.record_master_key() if role == WRITER else keys.verify_master_key())
+        await EncryptionKeys(connection).verify_master_key(may_record=role == WRITER)
         return await read_installation(connection)
     finally:
         await close_quickly(connection)

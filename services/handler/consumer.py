@@ -12,10 +12,11 @@ from faststream.message import AckStatus
 
 from services.commands.authorization import CommandAuthorizer
 from services.commands.processor import ConcurrentAppend
-from services.config.base import SettingsError
 from services.config.handler import HandlerSettings
 from services.eventlog.clocks import ClocksDiffer
+from services.eventlog.encryption import MasterKeyDiffers
 from services.eventlog.installation import Installation
+from services.eventlog.session import SessionModeRequired
 from services.handler.cache_share import CacheShare
 from services.handler.failing_records import process_up_to_failure
 from services.handler.faststream_adapter import RecordBatch
@@ -33,8 +34,10 @@ from services.runtime.health import Health
 
 LOGGER = logging.getLogger("handler")
 # The log is unavailable: retry with backoff.
-# SettingsError: another process has made a master key the log's since this one started.
-LOG_ERRORS = (*POSTGRES_ERRORS, ClocksDiffer, SettingsError)
+# MasterKeyDiffers: another process has made a master key the log's since this one started. A single key that cannot be
+# unwrapped is no such error: it stops its partition only.
+EXPLAINED_ERRORS = (ClocksDiffer, MasterKeyDiffers, SessionModeRequired)
+LOG_ERRORS = (*POSTGRES_ERRORS, *EXPLAINED_ERRORS)
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10
 COMMIT_SECONDS_MAX = 2
@@ -143,8 +146,7 @@ class CommandConsumer(ConsumerRebalanceListener):
                     self.telemetry.record_failure()
                     raise
                 except LOG_ERRORS as error:
-                    is_explained = isinstance(error, (ClocksDiffer, SettingsError))
-                    problem = str(error) if is_explained else describe_error(error)
+                    problem = str(error) if isinstance(error, EXPLAINED_ERRORS) else describe_error(error)
                     if isinstance(error, ClocksDiffer):
                         self.telemetry.record_clock_refusal()
                     self.telemetry.record_failure()
@@ -253,7 +255,10 @@ class CommandConsumer(ConsumerRebalanceListener):
         if not self.failing_partitions:
             return None
         partitions = ", ".join(map(str, sorted(self.failing_partitions)))
-        return f"partition {partitions} cannot be processed: a bug, or events that newer code wrote (see the log)"
+        return (
+            f"partition {partitions} cannot be processed: a bug, events that newer code wrote, or a key that another"
+            " master key wraps (see the log)"
+        )
 
     async def _mark_acked(self, message: KafkaMessage) -> None:
         """Keep FastStream from committing again and waiting for that; when stopping, wait for our own commit."""

@@ -5,6 +5,7 @@ import logging
 import time
 
 from schemas.topics import OUTPUT_TOPICS
+from services.config.base import SettingsError
 from services.config.relay import RelaySettings
 from services.eventlog.append_signal import AppendSignal
 from services.eventlog.feed_history import FeedHistory
@@ -131,7 +132,7 @@ class Lane:
             self._set_problem("PostgreSQL did not answer in time; other relays take over")
             self._step_back(RETRY_SECONDS[-1])
             self.steps_back_until = time.monotonic() + QUERY_SECONDS_MAX
-        except OperatorRequired as error:
+        except (OperatorRequired, SettingsError) as error:  # SettingsError: a key that another master key wraps.
             if self.problem != str(error):
                 LOGGER.error("%s", error, extra={"lane": self.lane})
             self._set_problem(str(error))

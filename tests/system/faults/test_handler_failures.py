@@ -1,14 +1,20 @@
 """Every record is processed once when the handler is killed before the offset commit, or an append fails."""
 
 import asyncio
+import base64
+import secrets
 import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
+from schemas.topics import count_lanes
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.store import EventStore
 from services.handler.consumer import RETRY_SECONDS
@@ -151,9 +157,9 @@ from event e join stream s on s.number = e.stream where s.course = $1
 """
 
 
-async def decide_courses(system: System) -> tuple[Process, int, str, str]:
+async def decide_courses(system: System, **environment: str) -> tuple[Process, int, str, str]:
     """Let one handler decide COURSES courses; return it, a shard, a course of that shard and one of another shard."""
-    handler = await start_handler(system, HANDLER_SUBSCRIBERS="1")
+    handler = await start_handler(system, HANDLER_SUBSCRIBERS="1", **environment)
     commands = course_commands(COURSES)
     await send_all(system, commands)
     await wait_until_processed(system, COURSES)
@@ -183,6 +189,46 @@ async def test_record_that_postgresql_refuses_pauses_only_its_partition(system: 
     async with connected(system) as connection:
         await connection.execute("alter table event drop constraint event_data_check")
     await wait_until_processed(system, COURSES + 3)
+
+
+async def test_key_that_another_master_key_wraps_pauses_only_its_partition_and_its_lane(
+    system: System, tmp_path: Path
+) -> None:
+    (tmp_path / "master").write_bytes(base64.b64encode(secrets.token_bytes(32)))
+    master_key = {"ENCRYPTION_KEY_FILE": str(tmp_path / "master")}
+    handler, bad_shard, bad, good = await decide_courses(system, **master_key)
+
+    def name_person(course: str, name: str, user_id: int = 31) -> dict[str, Any]:
+        users = [{"user_id": user_id, "name": name}]
+        return World().command("upsert_users", {"users": users}) | {"course_id": course}
+
+    await send_all(system, [name_person(bad, "Ann"), name_person(good, "Ann")])
+    await wait_until_processed(system, COURSES + 2)
+    foreign = aes_key_wrap(secrets.token_bytes(32), secrets.token_bytes(32))
+    async with connected(system) as connection:
+        await connection.execute("alter table encryption_key disable trigger refuse_change")
+        changed = await connection.execute("update encryption_key set key = $1 where course = $2", foreign, int(bad))
+    assert changed == "UPDATE 1"
+
+    handler.signal(signal.SIGSTOP)
+    await send_all(system, [name_person(bad, "Ann Lee"), name_person(good, "Ann Lee")])
+    handler.signal(signal.SIGCONT)
+
+    await wait_until_processed(system, COURSES + 3)
+    await wait_until(
+        lambda: f"partition {bad_shard} cannot be processed" in handler.get_readiness()[1],
+        "the handler names the partition",
+    )
+    # A new key is still stored for others, and the log's master key is still the handler's.
+    await send_all(system, [name_person(good, "Ben", 32)])
+    await wait_until_processed(system, COURSES + 4)
+
+    relay = system.create_process("relay", **master_key)
+    relay.start()
+    await wait_until(lambda: "a key of the log" in relay.get_readiness()[1], "the relay names the key")
+    await wait_until(
+        lambda: relay.get_metric("moderation_relay_active") == count_lanes() - 1, "the other lanes are worked"
+    )
 
 
 async def test_failing_record_pauses_only_its_partition_and_is_retried_after_a_pause(system: System) -> None:

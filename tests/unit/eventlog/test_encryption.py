@@ -8,7 +8,16 @@ import pytest
 
 from services.config.base import SettingsError
 from services.eventlog import encryption
-from services.eventlog.encryption import UndecryptableData, decrypt, encrypt, generate_key, unwrap_key, wrap_key
+from services.eventlog.encryption import (
+    MasterKeyDiffers,
+    UndecryptableData,
+    compare_master_key,
+    decrypt,
+    encrypt,
+    generate_key,
+    unwrap_key,
+    wrap_key,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +63,25 @@ def test_key_is_wrapped_by_the_master_key(tmp_path: Path, monkeypatch: pytest.Mo
     encryption._load_master_key.cache_clear()
     with pytest.raises(SettingsError, match="set ENCRYPTION_KEY_FILE"):
         unwrap_key(stored)
+
+
+def test_master_key_of_the_log_unwraps_all_keys_that_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare_master_key([])
+    set_master_key(tmp_path / "other", monkeypatch)
+    foreign = wrap_key(generate_key())
+    set_master_key(tmp_path / "master", monkeypatch)
+    own = wrap_key(generate_key())
+
+    compare_master_key([own, own])
+    with pytest.raises(MasterKeyDiffers, match="several master keys.* unwraps 2 of 3"):
+        compare_master_key([own, foreign, own])
+    with pytest.raises(MasterKeyDiffers, match="does not hold the master key"):
+        compare_master_key([foreign])
+    with pytest.raises(SettingsError) as caught:
+        unwrap_key(foreign)
+    assert not isinstance(caught.value, MasterKeyDiffers), "a single key does not refuse the master key"
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"!" * 44])

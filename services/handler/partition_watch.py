@@ -186,6 +186,8 @@ class PartitionWatch:
     async def check_kafka(self) -> None:
         """Compare the partitions with the topic; ask for an offset even without any, so that an outage is noticed."""
         assigned = {place for watch in self._watches for place in watch.assignment()}
+        for watch in self._watches:
+            watch.consumer.passed_markers.begin_check()
         try:
             offsets = await self.topic_offsets.read(assigned or {TopicPartition(self._commands_topic, 0)})
         except BaseException:

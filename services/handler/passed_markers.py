@@ -20,6 +20,8 @@ class PassedMarkers:
     def __init__(self) -> None:
         # By partition: the watermark, and the position of the consumer when it had processed all that it had read.
         self._idle: dict[int, tuple[int, int]] = {}
+        # What was noted before the offsets that it is compared with were asked for.
+        self._to_confirm: dict[int, tuple[int, int]] = {}
         self._ends: dict[int, tuple[int, int]] = {}
 
     def end(self, partition: int, watermark: int) -> int:
@@ -42,12 +44,19 @@ class PassedMarkers:
         except (*KAFKA_CLIENT_ERRORS, TimeoutError):
             return  # A rebalance: the next poll notes the partitions that are still assigned.
 
+    def begin_check(self) -> None:
+        """Leave what was noted so far to ``confirm``; call it before the offsets are asked for.
+
+        A position that is noted later may be one that was moved past records that retention removed after the answer.
+        """
+        self._to_confirm, self._idle = self._idle, {}
+
     def confirm(self, offsets: Mapping[int, PartitionOffsets]) -> None:
         """Take positions that were reached by reading: the partition still begins before them.
 
         A position below the beginning is moved there without reading what is in between.
         """
-        for partition, (watermark, position) in self._idle.items():
+        for partition, (watermark, position) in self._to_confirm.items():
             if partition in offsets and offsets[partition].beginning <= watermark + 1 < position:
                 self._ends[partition] = watermark, position
-        self._idle.clear()
+        self._to_confirm.clear()

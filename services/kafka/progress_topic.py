@@ -43,6 +43,8 @@ async def read_progress(bootstrap: str, full_name: str, shard_count: int = SHARD
 async def complete_progress(bootstrap: str, full_name: str, initial_progress: RelayProgress) -> None:
     """Write the initial progress of lanes without a record, unless the topic belongs to another log.
 
+    Nor if a lane has published: the others have lost their progress then, and the relay names the remedies.
+
     Raises:
         KafkaError: Kafka does not answer.
     """
@@ -50,7 +52,7 @@ async def complete_progress(bootstrap: str, full_name: str, initial_progress: Re
     stored = await read_lanes(bootstrap, full_name, lanes)
     missing = [lane for lane in lanes if lane not in stored]
     belongs_here = all(progress.installation == initial_progress.installation for progress in stored.values())
-    if missing and belongs_here:
+    if missing and belongs_here and not any(progress.has_published for progress in stored.values()):
         await write_progress(bootstrap, full_name, initial_progress, missing)
 
 

@@ -95,6 +95,11 @@ class RelayProgress:
             shards=tuple(shards),
         )
 
+    @property
+    def has_published(self) -> bool:
+        """Whether anything was published since the topics were new, or since the relay began again."""
+        return any(any(by_shard) for by_shard in self.sequences.values())
+
     def encode(self) -> bytes:
         """Encode as JSON, the value of the progress record."""
         fields = {

@@ -39,7 +39,8 @@ async def create_missing_topics(bootstrap: str, prefix: str, initial_progress: R
     """Create the missing topics and return their full names. Write the initial progress of lanes that have none.
 
     Another tool may have created the topics, or an earlier call that did not end. Once another topic has held a record,
-    the progress stays as it is: the relay then stops and names the remedies instead of publishing everything again.
+    or a lane has published, the progress stays as it is: the relay then stops and names the remedies instead of
+    publishing everything again.
     """
     shard_count = len(initial_progress.shards)
     admin = AIOKafkaAdminClient(**client_options(bootstrap))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -117,22 +118,31 @@ async def test_topics_that_another_tool_created_get_the_initial_progress_once(bo
 
 
 @pytest.mark.parametrize(
-    ("used_topic", "stored_installation", "is_completed"),
+    ("used_topic", "stored_installation", "published", "is_completed"),
     [
-        (None, "an installation", True),
-        (None, "another", False),
-        ("commands", "an installation", False),
-        ("dead-letters", "an installation", False),
+        (None, "an installation", 0, True),
+        (None, "another", 0, False),
+        (None, "an installation", 3, False),
+        ("commands", "an installation", 0, False),
+        ("dead-letters", "an installation", 0, False),
     ],
-    ids=["unused topics", "topics of another log", "commands were sent", "records were published"],
+    ids=[
+        "unused topics",
+        "topics of another log",
+        "records were published on topics of the same names",
+        "commands were sent",
+        "records were published",
+    ],
 )
 async def test_repeated_creation_completes_progress_that_was_stored_in_part(
-    bootstrap: str, used_topic: str | None, stored_installation: str, is_completed: bool
+    bootstrap: str, used_topic: str | None, stored_installation: str, published: int, is_completed: bool
 ) -> None:
     prefix = f"{RUN_PREFIX}-partly-{next(RUN_NUMBERS)}"
     await create_topics_without_progress(bootstrap, prefix)
     progress, progress_topic = RelayProgress.initial("an installation"), topics.full_topic_name(prefix, "progress")
-    stored = RelayProgress.initial(stored_installation, replays={"events": (7,) * 12}).restrict(list_lane_shards(0))
+    initial = RelayProgress.initial(stored_installation, replays={"events": (7,) * 12})
+    sequences = {**initial.sequences, "events": (published,) * 12}
+    stored = replace(initial, sequences=sequences).restrict(list_lane_shards(0))
     await send(bootstrap, progress_topic, stored.encode(), 0, progress_key(0))
     if used_topic is not None:
         await send(bootstrap, topics.full_topic_name(prefix, used_topic), b"{}", 5)

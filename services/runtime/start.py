@@ -12,6 +12,8 @@ from services.runtime.errors import POSTGRES_ERRORS, describe_error
 LOGGER = logging.getLogger("start")
 RETRY_SECONDS = 1.0
 OTHER_BROKER_SECONDS = 0.2
+LOST_CONNECTIONS_MAX = 25
+"""So often in a row, for at least 5 s, a connection may fail or be lost before no broker counts as reached at all."""
 T = TypeVar("T")
 
 
@@ -30,14 +32,17 @@ async def wait_for_postgres(read: Callable[[], Awaitable[T]]) -> T:
 async def wait_for_brokers(check: Callable[[], Awaitable[None]]) -> None:
     """Return once ``check`` passes; while a broker that it asks is away, log why and retry: it may ask another one.
 
-    Raises what ``check`` raises otherwise, also if no broker can be reached at all.
+    Raises what ``check`` raises otherwise, and KafkaConnectionError if no broker is reached in LOST_CONNECTIONS_MAX
+    attempts. One such error says little: a broker that ends during the check raises it, too.
     """
     problem = None
+    lost_connections = 0
     while True:
         try:
             return await check()
         except KafkaError as error:
-            if isinstance(error, KafkaConnectionError) or not error.retriable:
+            lost_connections = lost_connections + 1 if isinstance(error, KafkaConnectionError) else 0
+            if lost_connections >= LOST_CONNECTIONS_MAX or not error.retriable:
                 raise
             if problem != (problem := describe_error(error, "kafka")):
                 LOGGER.warning("startup is waiting: %s", problem)

@@ -9,7 +9,8 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from services.runtime.start import wait_for_brokers
+from services.runtime import start
+from services.runtime.start import LOST_CONNECTIONS_MAX, wait_for_brokers
 
 
 class Check:
@@ -24,14 +25,23 @@ class Check:
 
 
 async def test_start_waits_while_a_broker_that_it_asks_is_away() -> None:
-    check = Check(NodeNotReadyError(), NotLeaderForPartitionError())
+    closed = KafkaConnectionError("Connection at 10.0.0.1:9092 closed")
+    check = Check(NodeNotReadyError(), closed, NotLeaderForPartitionError(), closed)
 
     await wait_for_brokers(check)
 
     assert check.errors == []
 
 
-@pytest.mark.parametrize("error", [KafkaConnectionError("Unable to bootstrap"), TopicAuthorizationFailedError("x")])
-async def test_start_ends_if_no_broker_is_reached_or_the_broker_refuses(error: KafkaError) -> None:
-    with pytest.raises(type(error)):
-        await wait_for_brokers(Check(error))
+async def test_start_ends_if_the_broker_refuses() -> None:
+    with pytest.raises(TopicAuthorizationFailedError):
+        await wait_for_brokers(Check(TopicAuthorizationFailedError("x")))
+
+
+async def test_start_ends_once_no_broker_was_reached_several_times_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "OTHER_BROKER_SECONDS", 0)
+    away = [KafkaConnectionError("Unable to bootstrap")] * (LOST_CONNECTIONS_MAX - 1)
+
+    await wait_for_brokers(Check(*away, NodeNotReadyError(), *away))
+    with pytest.raises(KafkaConnectionError):
+        await wait_for_brokers(Check(*away, *away[:1]))

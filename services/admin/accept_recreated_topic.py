@@ -4,12 +4,15 @@ Offsets of such a topic start again, so that the log would mistake new records f
 those partitions until an administrator starts a new source: from then on all records of the topic are new. A source
 cannot be removed, and while the topic still holds processed records a new one would process them a second time:
 without ``--force`` that is refused. Partitions that lack nothing go on after their last processed record; what running
-handlers decide meanwhile is decided once more, so they are stopped before.
+handlers decide meanwhile would be decided once more, so that the command is refused while there are any.
 """
 
+import asyncio
+import time
 from collections.abc import Mapping
 from typing import Annotated
 
+import asyncpg
 import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -17,12 +20,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 from services.config.database import DatabaseSettings
 from services.config.kafka import KafkaSettings
 from services.eventlog.postgres import WRITER, close_quickly, connect
+from services.eventlog.process_sessions import is_handler_connected
 from services.eventlog.store import EventStore
 from services.eventlog.topic_identity import is_recreated, read_first_records
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
 from services.runtime.command_line import ActionRefused, run_command
 
+SESSION_END_SECONDS_MAX = 5
+"""A handler that was stopped just now may still have sessions for a moment."""
 ProcessedRecords = dict[TopicPartition, tuple[int, int]]
 """By partition, offset and append time of the last record that the log has processed."""
 
@@ -45,7 +51,7 @@ def accept_recreated_topic_command(
         )
 
     commands_topic, source = run_command(work)
-    typer.echo(f"{commands_topic} is now source {source}: restart the handlers")
+    typer.echo(f"{commands_topic} is now source {source}: start the handlers")
 
 
 async def accept_recreated_topic(
@@ -54,8 +60,8 @@ async def accept_recreated_topic(
     """Start a new source for the commands topic (full name) and return its number.
 
     Raises:
-        ActionRefused: the topic does not exist, or still holds processed records and ``force`` is off; nothing was
-            changed.
+        ActionRefused: the topic does not exist, or still holds processed records and ``force`` is off, or a handler is
+            running; nothing was changed.
         KafkaError, OSError, asyncpg.PostgresError, TimeoutError: Kafka or PostgreSQL does not answer.
     """
     partitions = await _list_partitions(bootstrap, commands_topic)
@@ -76,10 +82,23 @@ async def accept_recreated_topic(
             beginnings = [
                 max(beginning_offsets[partition], unchanged.get(partition, -1) + 1) for partition in partitions
             ]
+        await _verify_handlers_stopped(connection)
         return await store.start_incarnation(commands_topic, reason, beginnings)
     finally:
         await consumer.stop()
         await close_quickly(connection)
+
+
+async def _verify_handlers_stopped(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    deadline = time.monotonic() + SESSION_END_SECONDS_MAX
+    while await is_handler_connected(connection):
+        if time.monotonic() > deadline:
+            raise ActionRefused(
+                "a handler is connected to the log; nothing was changed. Stop all handlers and run this again: what one"
+                " decides meanwhile would be decided once more. If none runs, its host was lost: end the sessions"
+                " moderation-handler and moderation-handler-watch with pg_terminate_backend"
+            )
+        await asyncio.sleep(0.2)
 
 
 async def _find_unchanged(

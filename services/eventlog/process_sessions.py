@@ -18,6 +18,11 @@ from pg_stat_activity a
 where a.datname = current_database() and a.application_name = any($1::text[])
 group by 1, 2, 3 order by 1, 2, 3
 """
+# $1 names of sessions.
+HAS_SESSIONS = """
+select exists (select from pg_stat_activity a
+               where a.datname = current_database() and a.application_name = any($1::text[]))
+"""
 # $1 names of locks. A lock's number is its index in $1, from 1.
 LANE_HOLDERS = """
 select k.number, l.pid, a.usename, host(a.client_addr), a.state_change
@@ -93,6 +98,11 @@ async def read_process_activity(pool: Pool, prefix: str, lanes: Sequence[int]) -
         found = [ProcessSessions(process, *row[1:]) for row in rows if row[0] == f"moderation-{name}"]
         sessions += found or [ProcessSessions(process)]
     return ProcessActivity(tuple(sessions), tuple(LaneHolder(lanes[row[0] - 1], *row[1:]) for row in holders))
+
+
+async def is_handler_connected(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    """Return whether a handler has a session; one that has stopped for an operator keeps that of its checks."""
+    return bool(await connection.fetchval(HAS_SESSIONS, ["moderation-handler", "moderation-handler-watch"]))
 
 
 async def read_last_decisions(

@@ -169,7 +169,7 @@ def describe_stop(partition: int, reason: str) -> str:
     return (
         f"partition {partition} of the commands topic is stopped: {reason}. The topic was recreated or truncated,"
         " or its retention passed the last processed record; nothing more of the partition is processed. To accept"
-        ' that, run: moderated-grading admin accept-recreated-topic "why", and restart the handler'
+        ' that, stop all handlers, run moderated-grading admin accept-recreated-topic "why", and start them'
     )
 
 

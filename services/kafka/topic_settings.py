@@ -85,8 +85,8 @@ def describe_partition_remedy(name: str, full_name: str, expected_count: int) ->
     if name != "commands":
         return remedy
     return (
-        f"{remedy}; its commands stay. If it was recreated, then run moderated-grading admin accept-recreated-topic"
-        ' "why", and restart the handlers: they decide what waits on it'
+        f"{remedy}; its commands stay. If it was recreated, then stop all handlers, run moderated-grading admin"
+        ' accept-recreated-topic "why", and start them: they decide what waits on it'
     )
 
 

@@ -100,7 +100,8 @@ class ConsumerReader:
 
 @pytest.fixture
 async def processor(system: System) -> AsyncIterator[CommandProcessor]:
-    connection = await connect(system.database_url, "handler", WRITER)
+    # No handler by its name: a topic is accepted while none is connected.
+    connection = await connect(system.database_url, "test", WRITER)
     event_store = EventStore(connection)
     incarnation = await event_store.current_incarnation(topics.full_topic_name(system.prefix, "commands"))
     yield CommandProcessor(event_store, incarnation, DEFAULT_SHARD_COUNT)

@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
@@ -72,6 +73,9 @@ async def test_commands_of_a_recreated_topic_are_processed(system: System) -> No
         lambda: "moderated-grading admin accept-recreated-topic" in again.get_readiness()[1],
         "the handler names the remedy",
     )
+    with pytest.raises(subprocess.CalledProcessError):
+        await run_admin_command(system, "accept-recreated-topic", "while a handler is connected")
+    assert await count_rows(system, "source") == 1
     again.kill()
     await run_admin_command(system, "accept-recreated-topic", "the topic was made again")
     await start_handler(system)

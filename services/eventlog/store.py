@@ -100,6 +100,11 @@ UNSTORABLE_ERRORS = (
 )
 
 
+# PostgreSQL states a limit of its own by ProgramLimitExceededError, too: it has run out of transaction ids. These name
+# it in every language.
+SERVER_LIMIT_SOURCES = ("varsup.c", "multixact.c")
+
+
 class UnstorableRows(Exception):
     """PostgreSQL refuses a row for what it contains: waiting does not help. Argument: the name of its error."""
 
@@ -255,6 +260,8 @@ class EventStore:
         except asyncpg.UniqueViolationError:
             raise
         except UNSTORABLE_ERRORS as error:
+            if getattr(error, "server_source_filename", None) in SERVER_LIMIT_SOURCES:
+                raise
             raise UnstorableRows(type(error).__name__) from error
 
     async def current_incarnation(self, topic: str) -> int:

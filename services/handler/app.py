@@ -19,11 +19,15 @@ from services.handler.metrics import HandlerTelemetry
 from services.handler.record_poll import RecordPoll
 from services.kafka.client_compat import replace_poll
 from services.runtime.health import Health
+from services.runtime.main import limit_stop
 
 # Not FastStream's own logger, which has a handler and a format of its own.
 FRAMEWORK_LOGGER = logging.getLogger("handler.framework")
 # How long a newly added partition may stay undiscovered.
 METADATA_MILLISECONDS_MAX = 30_000
+BATCH_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 40.0
+"""A batch in progress may take BATCH_SECONDS_MAX of it; deploy/chart and deploy/compose.yaml wait 45 s."""
 
 
 def build_app(
@@ -40,7 +44,7 @@ def build_app(
         allow_auto_create_topics=False,
         metadata_max_age_ms=METADATA_MILLISECONDS_MAX,
         logger=FRAMEWORK_LOGGER,
-        graceful_timeout=30.0,
+        graceful_timeout=BATCH_SECONDS_MAX,
         log_level=logging.DEBUG,
         consumer_only=True,
     )
@@ -72,7 +76,12 @@ def build_app(
         consumer.faststream_subscriber = subscriber
         subscriber(_build_handler(consumer))
         replace_poll(subscriber, consumer.with_heartbeat(RecordPoll(settings.handler_batch_records)))
-    return FastStream(broker, logger=FRAMEWORK_LOGGER, on_shutdown=[consumer.stop for consumer in consumers]), consumers
+    on_shutdown = [_limit_stop, *(consumer.stop for consumer in consumers)]
+    return FastStream(broker, logger=FRAMEWORK_LOGGER, on_shutdown=on_shutdown), consumers
+
+
+async def _limit_stop() -> None:
+    limit_stop(STOP_SECONDS_MAX)
 
 
 def _build_handler(consumer: CommandConsumer) -> Callable[..., Awaitable[None]]:

@@ -27,6 +27,7 @@ from services.handler.passed_markers import PassedMarkers
 from services.handler.position_checks import is_new
 from services.kafka.client_compat import Poll, rejoin_after_failed_task, wait_until_idle
 from services.kafka.partitioning import group_by_partition
+from services.kafka.timeouts import OFFSETS_SECONDS_MAX, kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, KAFKA_CLIENT_ERRORS, POSTGRES_ERRORS, describe_error
 from services.runtime.failpoints import failpoints
@@ -109,7 +110,9 @@ class CommandConsumer(ConsumerRebalanceListener):
         if not partitions:
             self.disconnect()  # The cached states belong to other consumers now.
         try:
-            await self.rewind(await read_watermarks(self.settings, partitions))
+            watermarks = await read_watermarks(self.settings, partitions)
+            async with kafka_timeout(OFFSETS_SECONDS_MAX, "reading the positions on assignment"):
+                await self.rewind(watermarks)
         except INFRASTRUCTURE_ERRORS as error:
             LOGGER.warning("watermarks were not read on assignment and are read later: %s", type(error).__name__)
         else:

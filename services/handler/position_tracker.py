@@ -15,6 +15,7 @@ from services.eventlog.store import EventStore
 from services.handler.passed_markers import PassedMarkers
 from services.handler.position_checks import find_removed_offsets, find_replaced_offset, has_gap, is_new
 from services.kafka.partitioning import group_by_partition
+from services.kafka.timeouts import OFFSETS_SECONDS_MAX, kafka_timeout
 
 LOGGER = logging.getLogger("handler")
 Record = ConsumerRecord[Any, Any]
@@ -145,7 +146,8 @@ class PositionTracker:
             if first_record.offset <= max(watermark, 0):
                 continue
             topic_partition = TopicPartition(first_record.topic, partition)
-            beginning_offset = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
+            async with kafka_timeout(OFFSETS_SECONDS_MAX, "reading the beginning of a partition"):
+                beginning_offset = (await consumer.beginning_offsets([topic_partition]))[topic_partition]
             last_known = max(watermark, self._passed_markers.end(partition, watermark) - 1)
             removed = find_removed_offsets(last_known, beginning_offset)
             resume_offset = max(watermark, 0, beginning_offset)

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 
 from aiokafka.errors import KafkaTimeoutError
 
+OFFSETS_SECONDS_MAX = 5.0
+"""For one answer about offsets. aiokafka waits 40 s for a broker that does not answer, and asks no other meanwhile."""
+
 
 @contextlib.asynccontextmanager
 async def kafka_timeout(seconds: float, operation: str) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ from services.kafka.client_patches import patch_fetcher, shorten_transaction_bac
 from services.runtime.failpoints import failpoints
 from services.telemetry.json_logging import configure_logging
 
+LOGGER = logging.getLogger("stop")
 SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
 
 
@@ -38,6 +39,21 @@ def run_process(
     failpoints.configure(os.environ.get("FAILPOINTS", ""))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(settings))
+
+
+def limit_stop(seconds: float) -> None:
+    """End the process if it has not ended within ``seconds`` from now, when it was asked to stop.
+
+    Clients may wait for answers of brokers for minutes, and a supervisor would kill the process without a word. Call it
+    where what is unfinished is begun again by the next process.
+    """
+    asyncio.get_running_loop().call_later(seconds, _end_unfinished, seconds)
+
+
+def _end_unfinished(seconds: float) -> None:
+    LOGGER.warning("not stopped within %g s, ends now: what is unfinished is done by the next process", seconds)
+    logging.shutdown()
+    os._exit(0)
 
 
 async def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:

@@ -12,7 +12,7 @@ from tests.system.faults.installation import Installation, opened
 from tests.system.faults.sabotages import scenes
 from tests.system.faults.sabotages.scenes import Scene
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 SCENES: dict[str, tuple[Callable[[Scene], None], set[str]]] = {
     "deduplication": (scenes.send_twice, {"I2"}),
     "watermark": (scenes.restart_after_a_batch, {"I2"}),

@@ -26,6 +26,8 @@ RATE = 30
 """Commands a second over Kafka, to the installation that most cells share."""
 RETIRED = "retired"
 """Names a process that served one cell, and is not started again. Its log is read with the others'."""
+READY_SECONDS_MAX = 90
+"""For each process, after a cell: only what never recovers takes so long, also on a busy machine."""
 ACTIVE_METRIC = "moderation_relay_active"
 
 
@@ -65,6 +67,7 @@ class FaultRun:
                 with self.noting_failures():
                     self.load.probe()
                     yield
+                self.ask_gateways()
             finally:
                 self.http.stop()
                 self.load.abandon()
@@ -127,6 +130,8 @@ class FaultRun:
         if load is not None:
             self.outcome.commands += load.sent
         with self.noting_failures():
+            self.wait_until_ready(installation)
+        with self.noting_failures():
             if load is not None:
                 load.stop()
             installation.settle()
@@ -154,6 +159,22 @@ class FaultRun:
         if not self.outcome.is_clean:
             run.save(installation.folder / "run")
             say(f"  {len(violations)} violations; what was observed is saved in {installation.folder / 'run'}")
+
+    def wait_until_ready(self, installation: Installation) -> None:
+        """Wait until every process is ready that no cell has retired: commands that are decided show only its siblings.
+
+        Raises TimeoutError, with what each process says, or RuntimeError if one was not started again.
+        """
+        ended = [p.log.stem for p in installation.processes if p.popen is None and p.name != RETIRED]
+        if ended:
+            raise RuntimeError(f"not started again: {', '.join(ended)}")
+        installation.wait_until_ready(READY_SECONDS_MAX)
+
+    def ask_gateways(self) -> None:
+        """Let each gateway answer a grade: the load sends one that failed through another gateway."""
+        for gateway in self.installation.of("gateway"):
+            with self.noting_failures():
+                self.http.probe(gateway)
 
     def _save_unless_judged(self, installation: Installation, reason: str) -> None:
         has_commands = any(line["kind"] == "sent" for line in installation.history.lines)
@@ -237,7 +258,7 @@ class FaultRun:
                 file.write(f"{self.cell}\n{traceback.format_exc()}\n")
 
     def inject(self, name: str, cell: Callable[["FaultRun"], None]) -> None:
-        """Run one cell; note its failure, if any, and continue the run."""
+        """Run one cell, until every shared process is ready; note a failure, if any, and continue the run."""
         self.cell = name
         self._cells += 1
         self.chance = random.Random(f"{self._seed} cell {self._cells}")
@@ -250,10 +271,12 @@ class FaultRun:
                 self.outcome.skipped.append(f"{name}: {reason}")
             say(f"- {name:<32} SKIPPED: {reason}")
         else:
+            if len(self.outcome.errors) > errors_before:
+                self._heal()
+            with self.noting_failures():
+                self.wait_until_ready(self.installation)
             has_failed = len(self.outcome.errors) > errors_before
             say(f"{'✗' if has_failed else '✓'} {name:<32} {time.monotonic() - started_at:.0f} s")
-            if has_failed:
-                self._heal()
         self.cell = ""
 
     def _heal(self) -> None:

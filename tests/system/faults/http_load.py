@@ -103,7 +103,10 @@ class HttpLoad:
             yield gateway
 
     def probe(self, gateway: Process) -> float:
-        """Grade through one gateway until it answers; return the seconds that it took. Raises TimeoutError."""
+        """Grade through one gateway until it answers; return the seconds that it took.
+
+        Raises TimeoutError, or RuntimeError if the grade was not accepted.
+        """
         started_at = time.monotonic()
 
         def until_late() -> Iterator[Process]:
@@ -112,7 +115,10 @@ class HttpLoad:
             raise TimeoutError(f"not within {PROBE_SECONDS_MAX} s: an answer of {gateway.log.stem}")
 
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
-            self._grade(client, self.load.courses[0], next(self._numbers), until_late(), PROBE_PAUSE_SECONDS)
+            number = next(self._numbers)
+            status = self._grade(client, self.load.courses[0], number, until_late(), PROBE_PAUSE_SECONDS)
+        if status != OK:
+            raise RuntimeError(f"{gateway.log.stem} did not accept grade {number}: status {status}")
         return time.monotonic() - started_at
 
     def _grade(
@@ -122,8 +128,11 @@ class HttpLoad:
         number: int,
         gateways: Iterator[Process],
         pause: float = PAUSE_SECONDS,
-    ) -> None:
-        """Send a grade until it is answered. Its score is the number of the request, which tells its commands."""
+    ) -> int | None:
+        """Send a grade until it is answered; return the status, None if the load ended before.
+
+        Its score is the number of the request, which tells its commands.
+        """
         student = course.base + self._chance.randrange(FIRST_STUDENT, FIRST_STUDENT + STUDENTS)
         path = f"/api/v1/courses/{course.course}/assignments/{course.base + HTTP_ASSIGNMENT}/submissions/{student}"
         form = {"submission[posted_grade]": str(number), "submission[provisional]": "true"}
@@ -137,9 +146,10 @@ class HttpLoad:
             if status not in SENT_AGAIN:
                 self.answered += status == OK
                 self.installation.history.add("http", **seen, body=answer.body[:300])
-                return
+                return status
             if self._ended.wait(pause):
-                return
+                return None
+        return None
 
     def read_state(self, client: httpx.Client, course: CourseLoad, assignment: int) -> Json | None:
         """Read a state as an auditor and note its version, or the status of another answer (None)."""

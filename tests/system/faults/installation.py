@@ -148,9 +148,18 @@ class Installation:
         self.wait_until_ready()
 
     def wait_until_ready(self, seconds: float = READY_SECONDS_MAX) -> None:
+        """Wait until every process that was started says that it is ready. Raises TimeoutError, with what each says."""
         for process in self.processes:
             if process.popen is not None:
-                wait_until(partial(is_ready, process), f"{process.log.stem} is ready", seconds)
+                try:
+                    wait_until(partial(is_ready, process), f"{process.log.stem} is ready", seconds)
+                except TimeoutError as error:
+                    raise TimeoutError(f"{error}: {self.describe_readiness()}") from error
+
+    def describe_readiness(self) -> str:
+        """Return what each process that was started says of its readiness."""
+        started = [process for process in self.processes if process.popen is not None]
+        return "; ".join(f"{process.log.stem} {process.get_readiness()[1]}" for process in started)
 
     def of(self, name: str) -> list[Process]:
         """Return the processes of one kind."""
@@ -229,8 +238,7 @@ class Installation:
                     self.stop(scheduler)
             wait_until(self.is_settled, "the last publications are decided", SETTLE_SECONDS_MAX)
         except TimeoutError as error:
-            said = "; ".join(f"{p.log.stem} {p.get_readiness()[1]}" for p in self.processes if p.popen is not None)
-            raise TimeoutError(f"{error} ({self.prefix}): {said}") from error
+            raise TimeoutError(f"{error} ({self.prefix}): {self.describe_readiness()}") from error
 
     def close(self) -> None:
         """End all processes; the data is kept."""

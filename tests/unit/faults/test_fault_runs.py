@@ -4,21 +4,26 @@ import http.client
 import random
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.faults import servers
+from tests.system.faults import fault_run, http_load, servers
 from tests.system.faults.__main__ import parse_arguments, schedule
 from tests.system.faults.cells import load_cells
 from tests.system.faults.checker.observations import Violation
 from tests.system.faults.counted_load import longest_gaps
 from tests.system.faults.evidence import new_folder
-from tests.system.faults.fault_run import FaultRun
+from tests.system.faults.fault_run import RETIRED, FaultRun
+from tests.system.faults.http_load import HttpLoad
+from tests.system.faults.installation import Installation
+from tests.system.faults.load import Load
 from tests.system.faults.outcome import Outcome, Recovery
 from tests.system.faults.release_goals import GOALS, SECONDS_MAX, describe_missed, until_goals_are_met
 from tests.system.faults.report import BEGIN, END, format_report, replace_report
 from tests.system.faults.servers import Servers
+from tests.unit.faults import never_ready
 
 
 def test_same_seed_chooses_the_same_cells() -> None:
@@ -29,10 +34,13 @@ def test_same_seed_chooses_the_same_cells() -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultRun:
-    """A run whose servers are not started."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultRun]:
+    """A run whose servers are not started, with an installation that has no process yet."""
     monkeypatch.setattr(servers, "STATE", tmp_path)
-    return FaultRun(Servers(), tmp_path, 5)
+    new = FaultRun(Servers(), tmp_path, 5)
+    new.installation = Installation("shared", "127.0.0.1:1", "", tmp_path / "shared")
+    yield new
+    new.installation.close()
 
 
 @pytest.mark.parametrize("draws", [1, 50])
@@ -53,6 +61,41 @@ def test_failure_is_noted_and_the_run_goes_on(run: FaultRun, error: Exception) -
     assert type(error).__name__ in noted
     assert type(error).__name__ in (run.folder / "errors.txt").read_text()
     assert not run.outcome.is_clean
+
+
+def start_never_ready(run: FaultRun, name: str) -> None:
+    process = run.installation.add(name)
+    process.module = never_ready.__name__
+    process.start()
+
+
+def test_cell_has_failed_while_a_process_never_becomes_ready(run: FaultRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fault_run, "READY_SECONDS_MAX", 3)
+    start_never_ready(run, "handler")
+    run.inject("kill_pair", lambda run: None)
+    (error,) = run.outcome.errors
+    assert error.startswith("kill_pair: TimeoutError: not within 3 s: handler-1 is ready")
+    assert error.endswith(f"handler-1 {never_ready.REASON}")
+
+
+def test_cell_that_leaves_a_process_ended_has_failed_unless_it_has_retired_it(run: FaultRun) -> None:
+    process = run.installation.add("relay")
+    run.inject("kill_relay", lambda run: None)
+    assert run.outcome.errors == ["kill_relay: RuntimeError: not started again: relay-1"]
+    process.name = RETIRED
+    run.inject("rebalance", lambda run: None)
+    assert len(run.outcome.errors) == 1
+
+
+def test_run_has_failed_if_one_of_the_gateways_accepts_no_grade_at_the_end(
+    run: FaultRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_load, "PROBE_SECONDS_MAX", 2)
+    run.http = HttpLoad(Load(run.installation, 5, 1), 5)
+    start_never_ready(run, "gateway")
+    run.ask_gateways()
+    assert run.outcome.errors == ["TimeoutError: not within 2 s: an answer of gateway-1"]
+    assert 503 in {line["status"] for line in run.installation.history.lines if line["kind"] == "http_attempt"}
 
 
 def test_run_that_is_repeated_keeps_the_evidence_of_the_first(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from tests.system.faults.checker.observations import LogDeadLetter, LogEvent, Lo
 
 CONNECT_SECONDS_MAX = 5
 EVENTS = """
-select e.shard, e.position, e.live_number, e.stream, e.version, e.type, e.metadata, e.xmin::text, s.assignment
+select e.shard, e.position, e.live_number, e.stream, e.version, e.type, e.metadata, e.xmin::text, s.course,
+       s.assignment, e.data::text
 from event e join stream s on s.number = e.stream order by e.shard, e.position
 """
 VERDICTS = """
@@ -88,9 +89,9 @@ def count_outcomes(url: str) -> int:
 def read_events(url: str) -> list[LogEvent]:
     events = []
     for row in fetch(url, EVENTS):
-        *_, metadata, transaction, assignment = row
+        *_, metadata, transaction, course, assignment, data = row
         ids = (metadata["id"], metadata.get("live_id"), metadata.get("caliper_id"), metadata["command_id"])
-        columns: list[Any] = [*row[:6], *ids, transaction, assignment, metadata.get("student_id")]
+        columns: list[Any] = [*row[:6], *ids, transaction, course, assignment, metadata.get("student_id"), data]
         events.append(LogEvent(*columns))
     return events
 

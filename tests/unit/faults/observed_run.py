@@ -19,6 +19,7 @@ from tests.system.faults.checker.observations import (
     Snapshot,
     TopicRecord,
 )
+from tests.unit.faults.grade_records import event_value, grade_envelope, live_event
 
 Json = dict[str, Any]
 STUDENTS = (31, 32, 33)
@@ -36,6 +37,7 @@ class ObservedRun:
         self.run.readers = {"during": {}, "after": {}}
         self._numbers: Counter[Any] = Counter()
         self._clock = 0.0
+        self._first_bodies: dict[str, Json] = {}
 
     def command(
         self,
@@ -53,42 +55,41 @@ class ObservedRun:
     ) -> None:
         """Add a command that is sent, acknowledged, decided and published; ``events``: type and payload of each.
 
-        ``request_id``: a gateway sent it for this request. Decisions are some seconds apart.
+        ``request_id``: a gateway sent it for this request. Decisions are some seconds apart. The course is the shard.
         """
         run, assignment = self.run, assignment or root_account * 1000
         offset = self._next("offset", shard)
         text = json.dumps({"command_id": name, "data": data, "correlation_id": request_id})
-        run.commands.append(TopicRecord("commands", shard, offset - 1, "1", text, {}))
+        run.commands.append(TopicRecord("commands", shard, offset - 1, str(shard), text, {}))
         self._line("sent", command_id=name)
         self._line("acknowledged", command_id=name, partition=shard, offset=offset - 1)
         transaction = str(self._next("transaction"))
-        stream = assignment
-        for type_, payload in events:
-            version = self._next("version", stream)
-            student = payload.get("student_id")
-            live_number = self._next("live", shard) if type_ == "grade_published" else None
+        for event, payload in events:
+            version = self._next("version", assignment)
+            live_number = self._next("live", shard) if event == "grade_published" else None
             position = self._next("position", shard)
             ids = [f"{kind}-{shard}-{position}" for kind in ("event", "live", "caliper")]
             live_id, caliper_id = ids[1:] if live_number else (None, None)
+            value = event_value(root_account, shard, assignment, version, payload)
             run.events.append(
-                LogEvent(shard, position, live_number, stream, version, type_, ids[0], live_id, caliper_id, name,
-                         transaction, assignment, student)
+                LogEvent(shard, position, live_number, assignment, version, event, ids[0], live_id, caliper_id, name,
+                         transaction, shard, assignment, payload.get("student_id"), json.dumps(value))
             )  # fmt: skip
-            value = {
-                "root_account_id": str(root_account), "assignment_id": str(assignment), "stream_version": version,
-                "student_id": student and str(student), "payload": payload,
-            }  # fmt: skip
-            self._publish("events", shard, position, ids[0], name, root_account, value, f"moderation.{type_}.v1")
+            self._publish("events", shard, position, ids[0], name, root_account, value, f"moderation.{event}.v1")
             if live_number is not None:
-                for output, ce_id in (("live-events", ids[1]), ("caliper", ids[2])):
-                    self._publish(output, shard, live_number, ce_id, name, root_account, {"score": 7})
-        version = self._numbers["version", stream]
+                self._publish("live-events", shard, live_number, ids[1], name, root_account, live_event(value))
+                envelope = grade_envelope(value, ids[2])
+                self._publish("caliper", shard, live_number, ids[2], name, root_account, envelope)
+        version = self._numbers["version", assignment]
         body = {
-            "command_id": name, "status": "rejected" if reason else "accepted", "reason": reason, "course_id": shard,
-            "type": type_, "assignment_id": str(assignment),
-            "events": self._events_of(name) if duplicate else len(events), "duplicate": duplicate,
-            "decided_at": (START + timedelta(seconds=self._clock)).isoformat(), "text": CANARIES[str(root_account)][0],
+            "command_id": name, "status": "rejected" if reason else "accepted", "reason": reason,
+            "course_id": str(shard), "type": type_, "assignment_id": str(assignment), "events": len(events),
+            "duplicate": False, "decided_at": (START + timedelta(seconds=self._clock)).isoformat(),
+            "text": CANARIES[str(root_account)][0],
         }  # fmt: skip
+        if duplicate:
+            body = {**self._first_bodies[name], "duplicate": True}
+        self._first_bodies.setdefault(name, body)
         number = self._next("verdict", shard)
         ce_id, first = f"verdict-{shard}-{number}", not duplicate
         run.verdicts.append(
@@ -100,12 +101,13 @@ class ObservedRun:
     def dead_letter(self, shard: int) -> None:
         """Add an unreadable record."""
         offset = self._next("offset", shard) - 1
-        self.run.commands.append(TopicRecord("commands", shard, offset, "1", "{", {}))
+        self.run.commands.append(TopicRecord("commands", shard, offset, str(shard), "{", {}))
         self._line("acknowledged", command_id="", partition=shard, offset=offset)
         self.run.dead_letters.append(LogDeadLetter(shard, self._next("letter", shard), 1, shard, offset, "unreadable"))
-        headers = {"original_partition": str(shard), "original_offset": str(offset)}
+        headers = {"original_partition": str(shard), "original_offset": str(offset), "dead_letter_reason": "unreadable"}
+        letter = TopicRecord("dead-letters", shard, 2 * offset, str(shard), "{", headers)
         for reader in self.run.readers.values():
-            reader.setdefault("dead-letters", []).append(TopicRecord("dead-letters", shard, 0, None, "{", headers))
+            reader.setdefault("dead-letters", []).append(letter)
 
     def schedule(self, name: str, root_account: int, shard: int, assignment: int, publication: str | None) -> None:
         """Add a schedule for a second later; the next event of its stream is to be the publication, if any."""
@@ -160,13 +162,10 @@ class ObservedRun:
             "ce_source": f"urn:x/root_accounts/{root}/{output}",
         }  # fmt: skip
         # Transaction markers take offsets too.
-        record = TopicRecord(output, shard, 2 * number, "1", json.dumps(value), headers)
+        record = TopicRecord(output, shard, 2 * number, str(shard), json.dumps(value), headers)
         for reader in self.run.readers.values():
             reader.setdefault(output, []).append(record)
         self.run.uncommitted.setdefault(output, []).append(record)
-
-    def _events_of(self, name: str) -> int:
-        return sum(event.command_id == name for event in self.run.events)
 
     def _line(self, kind: str, **values: Any) -> None:
         self._clock += 1
@@ -193,7 +192,8 @@ def clean_run() -> Run:
     observed.dead_letter(3)
     observed.snapshot("middle")
     published = [
-        ("grade_published", {"student_id": student, "score": [None, 7], "grade": [None, "7"]}) for student in STUDENTS
+        ("grade_published", {"student_id": student, "scorer_id": "21", "score": [None, 7], "grade": [None, "7"]})
+        for student in STUDENTS
     ]
     posted = ("grades_posted", {"grades_published_at": [None, "now"]})
     observed.command("publish", 1, 3, [*published, posted], PUBLISH)

@@ -8,11 +8,12 @@ import pytest
 
 from tests.system.faults.checker.observations import Run
 from tests.unit.faults.observed_run import clean_run, find
+from tests.unit.faults.planting import decide_otherwise
 
 
 def change_the_verdict(run: Run, command_id: str, **changes: Any) -> None:
     row = next(row for row in run.verdicts if row.command_id == command_id)
-    run.verdicts[run.verdicts.index(row)] = replace(row, body={**row.body, **changes})
+    decide_otherwise(run, row, **changes)
 
 
 def refuse_a_valid_command(run: Run) -> None:
@@ -39,8 +40,7 @@ def refuse_a_schedule_before_its_time(run: Run) -> None:
 
 def take_a_repeated_command_for_another(run: Run) -> None:
     again = next(row for row in run.verdicts if row.body["duplicate"])
-    body = {**again.body, "duplicate": False, "status": "rejected", "reason": "command_id_reused", "events": 0}
-    run.verdicts[run.verdicts.index(again)] = replace(again, body=body)
+    decide_otherwise(run, again, duplicate=False, status="rejected", reason="command_id_reused", events=0)
 
 
 PLANTED = {

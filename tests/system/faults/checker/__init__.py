@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from tests.system.faults.checker import (
     client_checks,
     command_checks,
+    content_checks,
     decision_checks,
     gateway_checks,
     log_checks,
@@ -26,6 +27,7 @@ CHECKS: Mapping[str, Callable[[Run], Iterator[Violation]]] = {
     "I5-I7": topic_checks.check_sequences,
     "I6": log_checks.check_log_dense,
     "I7": topic_checks.check_committed_only,
+    "I7 content": content_checks.check_content,
     "I8": log_checks.check_log_grows,
     "I10": log_checks.check_served_states,
     "I11": decision_checks.check_decided_by_the_log,

@@ -67,7 +67,10 @@ def read_command(record: TopicRecord) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """A row of ``event``. ``transaction``: PostgreSQL's id of the transaction that inserted it."""
+    """A row of ``event``. ``transaction``: PostgreSQL's id of the transaction that inserted it.
+
+    ``data``: JSON as it is stored, with null for what is personal and, if there is any, the key ``sealed``.
+    """
 
     shard: int
     position: int
@@ -80,8 +83,10 @@ class LogEvent:
     caliper_id: str | None
     command_id: str
     transaction: str
+    course: int
     assignment: int | None
     student: int | None
+    data: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,9 @@ def check_committed_only(run: Run) -> Iterator[Violation]:
         for reader, topics in run.readers.items():
             for record in topics.get(output, []):
                 found = on_topic.get((record.partition, record.offset))
-                if found is not None and (found.value, found.headers) != (record.value, record.headers):
+                if found is None:
+                    continue
+                if (found.key, found.value, found.headers) != (record.key, record.value, record.headers):
                     yield Violation("I7", f"{reader} was given other bytes than the topic has", str(record))
     for output in (*OUTPUTS, "dead-letters"):
         by_reader: dict[str, set[Any]] = {

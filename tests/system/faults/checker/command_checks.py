@@ -49,7 +49,7 @@ def _describe_wrong_outcome(command_id: str, verdict: LogVerdict | None, *, is_d
 
 
 def check_one_outcome(run: Run) -> Iterator[Violation]:
-    """I2: a record has one verdict or one dead letter, a command id is settled once."""
+    """I2: a record has one verdict or one dead letter, a command id is settled once, repeats get the first verdict."""
     for place, count in Counter(row.place for row in run.outcomes()).items():
         if count > 1:
             yield Violation("I2", f"{count} outcomes of one record", f"commands {place}")
@@ -62,8 +62,26 @@ def check_one_outcome(run: Run) -> Iterator[Violation]:
             numbers = ", ".join(f"verdict {row.shard}/{row.number}" for row in rows)
             yield Violation("I2", f"settled {len(rows)} times: {numbers}", command_id=command_id)
     for row in run.verdicts:
-        if row.body["duplicate"] and (row.root_account, row.command_id) not in settled:
-            yield Violation("I2", "a duplicate of a command that was never settled", command_id=row.command_id)
+        wrong = _describe_wrong_body(row, settled.get((row.root_account, row.command_id), []))
+        if wrong is not None:
+            yield Violation("I2", wrong, f"verdict {row.shard}/{row.number}", row.command_id)
+
+
+def _describe_wrong_body(row: LogVerdict, settling: list[LogVerdict]) -> str | None:
+    """Describe how a body is not its command's, or a duplicate's not the first one again; None if neither."""
+    if row.body["command_id"] != row.command_id:
+        return f"its body is that of {row.body['command_id']}"
+    if not row.body["duplicate"]:
+        return None
+    if not settling:
+        return "a duplicate of a command that was never settled"
+    first = settling[0]
+    different = sorted(
+        name
+        for name in (row.body.keys() | first.body.keys()) - {"duplicate"}
+        if row.body.get(name) != first.body.get(name)
+    )
+    return f"a duplicate with another {', '.join(different)} than {first.shard}/{first.number}" if different else None
 
 
 def check_verdicts_have_their_events(run: Run) -> Iterator[Violation]:

@@ -12,7 +12,7 @@ import httpx
 from tests.system.faults import log_reader, readers
 from tests.system.faults.checker.observations import Run, TopicRecord
 from tests.system.faults.course_load import SECRET, tenant_canary
-from tests.system.faults.http_load import HttpLoad
+from tests.system.faults.http_load import HTTP_ASSIGNMENT, HttpLoad
 from tests.system.faults.installation import Installation, wait_until
 
 STATES_MAX = 60
@@ -52,7 +52,9 @@ def read_commands(installation: Installation) -> list[TopicRecord]:
 
 
 def read_states(http: HttpLoad) -> dict[str, dict[str, Any] | None]:
-    """Return state documents of all courses' newest assignments, by root account and id; None: no gateway served it.
+    """Return state documents of all courses' newest assignments and of those that are graded over HTTP.
+
+    They are named by root account and id; None: no gateway served it.
 
     They are asked again for a while: a gateway may still connect to the server that the last fault has changed.
     """
@@ -61,7 +63,7 @@ def read_states(http: HttpLoad) -> dict[str, dict[str, Any] | None]:
     deadline = time.monotonic() + STATES_SECONDS_MAX
     with httpx.Client(timeout=30) as client:
         for course in http.load.courses:
-            for assignment in course.assignments[-per_course:]:
+            for assignment in dict.fromkeys((course.base + HTTP_ASSIGNMENT, *course.assignments[-per_course:])):
                 read, seconds = partial(http.read_state, client, course, assignment), deadline - time.monotonic()
                 key = f"{course.root_account}/{assignment}"
                 states[key] = None

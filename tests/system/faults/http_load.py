@@ -20,6 +20,8 @@ PAUSE_SECONDS, PROBE_PAUSE_SECONDS = 0.4, 0.05
 TIMEOUT_SECONDS = 20
 TOKEN_SECONDS = 80_000
 HTTP_ASSIGNMENT = 20_000
+PROBED_STUDENT = FIRST_STUDENT + STUDENTS - 1
+"""Only probes grade this student: two grades at once of the same one would let an answer have the score of either."""
 NO_ANSWER, OK, PENDING, UNAVAILABLE = 0, 200, 202, 503
 SENT_AGAIN = (NO_ANSWER, PENDING, UNAVAILABLE)
 """After these a client sends its request again; all other answers are final."""
@@ -32,6 +34,16 @@ class Answer:
     status: int
     body: str
     request_id: str | None = None
+
+
+def read_score(body: str) -> float | None:
+    """Return the score of the grader's own provisional grade in the answer to a grade; None if it has none."""
+    try:
+        (grade,) = json.loads(body)["provisional_grades"]
+        score: float | None = grade["score"]
+    except (LookupError, TypeError, ValueError):
+        return None
+    return score
 
 
 class HttpLoad:
@@ -93,7 +105,8 @@ class HttpLoad:
                 self._running.wait()
                 with self._busy:
                     course = self._chance.choice(self.load.courses)
-                    self._grade(client, course, next(self._numbers), self._gateways())
+                    student = self._chance.randrange(FIRST_STUDENT, PROBED_STUDENT)
+                    self._grade(client, course, student, self._gateways())
                     self.read_state(client, course, self._chance.choice(course.assignments))
 
     def _gateways(self) -> Iterator[Process]:
@@ -115,17 +128,16 @@ class HttpLoad:
             raise TimeoutError(f"not within {PROBE_SECONDS_MAX} s: an answer of {gateway.log.stem}")
 
         with httpx.Client(timeout=TIMEOUT_SECONDS) as client:
-            number = next(self._numbers)
-            status = self._grade(client, self.load.courses[0], number, until_late(), PROBE_PAUSE_SECONDS)
+            status = self._grade(client, self.load.courses[0], PROBED_STUDENT, until_late(), PROBE_PAUSE_SECONDS)
         if status != OK:
-            raise RuntimeError(f"{gateway.log.stem} did not accept grade {number}: status {status}")
+            raise RuntimeError(f"{gateway.log.stem} did not accept a grade: status {status}")
         return time.monotonic() - started_at
 
     def _grade(
         self,
         client: httpx.Client,
         course: CourseLoad,
-        number: int,
+        student: int,
         gateways: Iterator[Process],
         pause: float = PAUSE_SECONDS,
     ) -> int | None:
@@ -133,8 +145,8 @@ class HttpLoad:
 
         Its score is the number of the request, which tells its commands.
         """
-        student = course.base + self._chance.randrange(FIRST_STUDENT, FIRST_STUDENT + STUDENTS)
-        path = f"/api/v1/courses/{course.course}/assignments/{course.base + HTTP_ASSIGNMENT}/submissions/{student}"
+        number, assignment = next(self._numbers), course.base + HTTP_ASSIGNMENT
+        path = f"/api/v1/courses/{course.course}/assignments/{assignment}/submissions/{course.base + student}"
         form = {"submission[posted_grade]": str(number), "submission[provisional]": "true"}
         headers = {"idempotency-key": f"grade {number}"}
         for gateway in gateways:
@@ -145,7 +157,8 @@ class HttpLoad:
             self.installation.history.add("http_attempt", **seen, command_id=command_id)
             if status not in SENT_AGAIN:
                 self.answered += status == OK
-                self.installation.history.add("http", **seen, body=answer.body[:300])
+                graded = {"assignment": f"{course.root_account}/{assignment}", "score": read_score(answer.body)}
+                self.installation.history.add("http", **seen, **graded, body=answer.body[:300])
                 return status
             if self._ended.wait(pause):
                 return None

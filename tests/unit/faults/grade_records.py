@@ -1,5 +1,6 @@
-"""Build the values that a relay publishes of an event: on ``events``, and its grade change on the other topics."""
+"""Build the values that a relay publishes of an event, and the state that a gateway serves of an assignment."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -47,3 +48,27 @@ def grade_envelope(event: Json, caliper_id: str) -> Json:
     }
     group = {"id": f"{URN}:course:{event['course_id']}"}
     return {"data": [{"id": f"urn:uuid:{caliper_id}", "object": attempt, "generated": score, "group": group}]}
+
+
+def served_grade(number: int, student: int, scorer: int, score: int) -> Json:
+    """Build the row of a provisional grade in a state."""
+    ids = {"provisional_grade_id": number, "student_id": student, "scorer_id": scorer}
+    return {**ids, "score": score, "grade": str(score)}
+
+
+def served_state(
+    version: int,
+    students: Sequence[int],
+    grades: Sequence[Json],
+    selections: Mapping[int, int] = {},
+    published_score: int | None = None,
+) -> Json:
+    """Build a state; ``published_score``: of every student, None before the publication."""
+    grade = None if published_score is None else str(published_score)
+    return {
+        "version": version,
+        "grades_published_at": grade and "now",
+        "provisional_grades": list(grades),
+        "moderation_set": [{"student_id": s, "selected_provisional_grade_id": selections.get(s)} for s in students],
+        "submissions": [{"student_id": s, "score": published_score, "grade": grade} for s in students],
+    }

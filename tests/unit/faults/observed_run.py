@@ -19,7 +19,7 @@ from tests.system.faults.checker.observations import (
     Snapshot,
     TopicRecord,
 )
-from tests.unit.faults.grade_records import event_value, grade_envelope, live_event
+from tests.unit.faults.grade_records import event_value, grade_envelope, live_event, served_grade, served_state
 
 Json = dict[str, Any]
 STUDENTS = (31, 32, 33)
@@ -122,7 +122,7 @@ class ObservedRun:
         answer = {"number": number, "status": status, "request_id": request_id}
         self._line("http_attempt", **answer, command_id=command_id)
         if status == 200:
-            self._line("http", **answer, body="{}")
+            self._line("http", **answer, assignment="1/1800", score=number, body="{}")
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot of the log as it is now."""
@@ -227,18 +227,9 @@ def clean_run() -> Run:
     observed.attempt(5, 200, "last request")
     observed.command("other tenant", 2, 4, [("assignment_created", {"name": "canary-of-2"})])
     observed.snapshot("end")
-    grades = [
-        {"provisional_grade_id": n, "student_id": s, "scorer_id": 21, "score": 7, "grade": "7"}
-        for n, s in enumerate(STUDENTS, 1)
-    ]
-    observed.read_state(
-        1000,
-        {
-            "version": 9, "grades_published_at": "now", "provisional_grades": grades,
-            "moderation_set": [{"student_id": STUDENTS[0], "selected_provisional_grade_id": 1}],
-            "submissions": [{"student_id": s, "score": 7, "grade": "7"} for s in STUDENTS],
-        },
-    )  # fmt: skip
+    grades = [served_grade(n, student, 21, 7) for n, student in enumerate(STUDENTS, 1)]
+    observed.read_state(1000, served_state(9, STUDENTS, grades, {STUDENTS[0]: 1}, published_score=7))
+    observed.read_state(1800, served_state(1, STUDENTS, [served_grade(9, 31, 22, 5)]))
     observed.run_process("handler-1", 20)
     observed.run.texts["handler-1.log"] = ["processed a batch"]
     return observed.run

@@ -12,6 +12,8 @@ from typing import Any
 from tests.system.faults.checker.observations import TopicRecord
 
 Json = dict[str, Any]
+NOT_PUBLISHED = (None, None)
+"""Score and grade of a submission: in the load nothing but a publication gives it any."""
 
 
 @dataclass
@@ -65,7 +67,10 @@ def _apply(folded: FoldedAssignment, name: str, event: Json) -> None:
 
 
 def describe_difference(folded: FoldedAssignment, document: Json) -> str | None:
-    """Describe how a served state document differs from the fold; None if they agree."""
+    """Describe how a served state document differs from the fold; None if they agree.
+
+    In the load no student leaves the moderation set.
+    """
     if document["version"] != folded.version:
         return f"version {document['version']}, the events end at {folded.version}"
     if (document["grades_published_at"] is None) != (folded.published_at is None):
@@ -83,12 +88,13 @@ def describe_difference(folded: FoldedAssignment, document: Json) -> str | None:
         different = sorted(n for n in served.keys() | folded.grades.keys() if served.get(n) != folded.grades.get(n))[0]
         return f"provisional grade {different} is {served.get(different)}, by the events {folded.grades.get(different)}"
     selections = {int(r["student_id"]): _selected_grade(r) for r in document["moderation_set"]}
-    for student, selected in folded.selections.items():
-        # A student may have left the set since.
-        if student in selections and selections[student] != selected:
-            return f"student {student} has grade {selections[student]} selected, by the events {selected}"
+    for student in sorted(selections.keys() | folded.selections.keys()):
+        selected = folded.selections.get(student)
+        if selections.get(student) != selected:
+            return f"student {student} has grade {selections.get(student)} selected, by the events {selected}"
     submissions = {int(row["student_id"]): (row["score"], row["grade"]) for row in document["submissions"]}
-    for student, published in folded.published.items():
+    for student in sorted(submissions.keys() | folded.published.keys()):
+        published = folded.published.get(student, NOT_PUBLISHED)
         if submissions.get(student) != published:
             return f"student {student} has {submissions.get(student)}, published was {published}"
     return None

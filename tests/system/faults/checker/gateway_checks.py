@@ -38,8 +38,11 @@ def check_gateway_answers(run: Run) -> Iterator[Violation]:
         number, status = line["number"], line["status"]
         if status != OK:
             yield Violation("I11", f"a valid grade was answered {status}: {line['body']}", f"request {number}")
-        elif not ids_by_number[str(number)] & accepted:
+            continue
+        if not ids_by_number[str(number)] & accepted:
             yield Violation("I1", "answered 200 without an accepting verdict in the log", f"request {number}")
+        if line["score"] != number:
+            yield Violation("I1", f"answered 200 with the score {line['score']}", f"request {number}")
 
 
 def _has_changed_something(verdict: LogVerdict) -> bool:

@@ -50,8 +50,8 @@ def check_log_grows(run: Run) -> Iterator[Violation]:
 
 def check_served_states(run: Run) -> Iterator[Violation]:
     """I10: each state document that a gateway serves is the fold of the events topic; gateways do serve them."""
-    if not run.states and any(run.lines("http")):
-        yield Violation("I10", "grades were answered over HTTP, but no state was read at the end")
+    for assignment in sorted({line["assignment"] for line in run.lines("http")} - run.states.keys()):
+        yield Violation("I10", "graded over HTTP, but its state was not read at the end", f"assignment {assignment}")
     after = run.readers.get("after") or next(iter(run.readers.values()), {})
     folded = fold(after.get("events", []))
     for assignment, document in run.states.items():

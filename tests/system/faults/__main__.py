@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
                 with (folder / "script.txt").open("a") as script:
                     script.write(f"{cell.name}\n")
                 with run.noting_failures():
-                    run.sampler.snapshot_if_due()
+                    run.installation.keep_snapshot_if_due()
                 run.inject(cell.name, cell.inject)
         if options.release:
             run.outcome.errors += release_goals.describe_missed(

@@ -63,7 +63,8 @@ def read_states(http: HttpLoad) -> dict[str, dict[str, Any] | None]:
     deadline = time.monotonic() + STATES_SECONDS_MAX
     with httpx.Client(timeout=30) as client:
         for course in http.load.courses:
-            for assignment in dict.fromkeys((course.base + HTTP_ASSIGNMENT, *course.assignments[-per_course:])):
+            over_http = [course.base + HTTP_ASSIGNMENT] if course.base + HTTP_ASSIGNMENT in course.assignments else []
+            for assignment in dict.fromkeys([*over_http, *course.assignments[-per_course:]]):
                 read, seconds = partial(http.read_state, client, course, assignment), deadline - time.monotonic()
                 key = f"{course.root_account}/{assignment}"
                 states[key] = None

@@ -12,14 +12,14 @@ from confluent_kafka import KafkaException
 
 from deploy.local.kafka import delete_topics
 from tests.fixtures.process_runner import Process
-from tests.system.faults.checker import check
 from tests.system.faults.collect import collect
-from tests.system.faults.evidence import FAILURES, describe_error, new_folder, save_evidence
+from tests.system.faults.evidence import FAILURES, describe_error, new_folder
 from tests.system.faults.http_load import HttpLoad
 from tests.system.faults.installation import Installation, opened
+from tests.system.faults.judgement import check_records, keep_unchecked
 from tests.system.faults.load import Load
 from tests.system.faults.outcome import Outcome, Recovery, say
-from tests.system.faults.sampler import PERIOD_SECONDS, Sampler
+from tests.system.faults.sampler import watched
 from tests.system.faults.servers import Servers
 
 RATE = 30
@@ -59,8 +59,6 @@ class FaultRun:
             self.installation.start(handlers, relays, gateways, schedulers)
             self.load = Load(self.installation, self._seed, RATE)
             self.http = HttpLoad(self.load, self._seed)
-            self.sampler = Sampler(self.installation)
-            self.installation.history.add("watched", sample_seconds=PERIOD_SECONDS)
             self.load.start()
             self.http.start()
             try:
@@ -73,7 +71,6 @@ class FaultRun:
                 self.load.abandon()
             self.outcome.requests += self.http.answered
             self.judge(self.installation, self.load, self.http)
-            self.sampler.stop()
         self.outcome.seconds = time.monotonic() - started_at
 
     @contextlib.contextmanager
@@ -85,12 +82,13 @@ class FaultRun:
 
     @contextlib.contextmanager
     def opened(self, name: str, database_url: str) -> Iterator[Installation]:
-        """Create an installation on a database; delete its topics at the end.
+        """Create an installation on a database, and sample it; delete its topics at the end.
 
         If it got commands and nobody judged it, its records are saved before, and the report says so.
         """
         folder = new_folder(self.folder / name)
-        with opened(Installation(name, self.servers.kafka.address, database_url, folder)) as installation:
+        created = Installation(name, self.servers.kafka.address, database_url, folder)
+        with opened(created) as installation, watched(installation):
             try:
                 yield installation
                 self._save_unless_judged(installation, "its cell did not check it")
@@ -117,29 +115,32 @@ class FaultRun:
     def judge(
         self,
         installation: Installation,
-        load: Load | None,
+        load: Load,
         http: HttpLoad | None = None,
         *,
         log_alone: bool = False,
     ) -> None:
         """Wait until an installation has settled and check it; what was observed is saved unless the run is clean.
 
-        ``log_alone``: topics have records that the log has lost, so that they are not compared with it.
+        ``log_alone``: topics have records that the log has lost: neither they nor states are compared with it.
         """
         self._judged.add(installation.prefix)
-        if load is not None:
-            self.outcome.commands += load.sent
+        self.outcome.commands += load.sent
         with self.noting_failures():
             self.wait_until_ready(installation)
         with self.noting_failures():
-            if load is not None:
-                load.stop()
+            load.stop()
             installation.settle()
+        if not log_alone and not installation.of("gateway"):
+            # It serves only the states at the end.
+            with self.noting_failures():
+                installation.add("gateway").start()
+                installation.wait_until_ready()
         self.outcome.note_exits(installation.history.lines)
         try:
-            run = collect(installation, http)
+            run = collect(installation, None if log_alone else http or HttpLoad(load, self._seed))
         except FAILURES as error:
-            self._save_unchecked(installation, f"not all could be read: {describe_error(error)}")
+            keep_unchecked(installation, self.outcome, self.cell, f"not all could be read: {describe_error(error)}")
             return
         if log_alone:
             run.readers, run.uncommitted = {}, {}
@@ -148,17 +149,7 @@ class FaultRun:
         for sender in (load, http):
             if sender is not None and sender.failure is not None:
                 self.fail(f"the load ended before the run: {sender.failure}")
-        try:
-            violations = check(run)
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # A defect of the checker: what it could not judge is kept.
-            run.save(installation.folder / "run")
-            self.outcome.unchecked.append(f"{installation.prefix}: the checker failed: {error!r}")
-            return
-        self.outcome.violations += violations
-        if not self.outcome.is_clean:
-            run.save(installation.folder / "run")
-            say(f"  {len(violations)} violations; what was observed is saved in {installation.folder / 'run'}")
+        check_records(run, installation, self.outcome, self.cell)
 
     def wait_until_ready(self, installation: Installation) -> None:
         """Wait until every process is ready that no cell has retired: commands that are decided show only its siblings.
@@ -179,12 +170,7 @@ class FaultRun:
     def _save_unless_judged(self, installation: Installation, reason: str) -> None:
         has_commands = any(line["kind"] == "sent" for line in installation.history.lines)
         if has_commands and installation.prefix not in self._judged:
-            self._save_unchecked(installation, reason)
-
-    def _save_unchecked(self, installation: Installation, reason: str) -> None:
-        unread = save_evidence(installation, installation.folder / "run")
-        reason += f"; missing in what was saved: {', '.join(unread)}" if unread else ""
-        self.outcome.unchecked.append(f"{self.cell or 'at the end'} ({installation.prefix}): {reason}")
+            keep_unchecked(installation, self.outcome, self.cell, reason)
 
     def injected(self, fault: str, count: int = 1) -> None:
         """Note a fault in the history and count it."""

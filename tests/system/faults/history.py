@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.fixtures.process_runner import Process
+
 Json = dict[str, Any]
 
 
@@ -28,3 +30,24 @@ class History:
 
     def close(self) -> None:
         self._file.close()
+
+
+class NotedProcess(Process):
+    """A process whose starts and ends are in the history: while it runs, it is to be sampled."""
+
+    def __init__(self, history: History, name: str, environment: dict[str, str], log: Path) -> None:
+        super().__init__(name, environment, log)
+        self._history = history
+
+    def start(self) -> None:
+        super().start()
+        self._history.add("started", process=self.log.stem)
+
+    def kill(self) -> None:
+        super().kill()
+        self._history.add("ended", process=self.log.stem)
+
+    def stop(self) -> int:
+        code = super().stop()
+        self._history.add("ended", process=self.log.stem)
+        return code

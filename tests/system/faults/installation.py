@@ -22,12 +22,13 @@ from tests.fixtures.system import LMS_URL, create_topics
 from tests.fixtures.token_issuer import TokenIssuer
 from tests.system.faults import log_reader, readers
 from tests.system.faults.checker.observations import Snapshot, TopicRecord
-from tests.system.faults.history import History
+from tests.system.faults.history import History, NotedProcess
 
 RESTART_SECONDS = 0.5
 POLL_SECONDS = 0.05
 READY_SECONDS_MAX = 90
 SETTLE_SECONDS_MAX = 240
+SNAPSHOT_SECONDS = 60
 
 
 def wait_until(condition: Callable[[], Any], description: str, seconds: float = READY_SECONDS_MAX) -> Any:
@@ -55,27 +56,6 @@ def is_ready(process: Process) -> bool:
     return process.get_readiness()[0] == 200
 
 
-class NotedProcess(Process):
-    """A process whose starts and ends are in the history: while it runs, it is to be sampled."""
-
-    def __init__(self, history: History, name: str, environment: dict[str, str], log: Path) -> None:
-        super().__init__(name, environment, log)
-        self._history = history
-
-    def start(self) -> None:
-        super().start()
-        self._history.add("started", process=self.log.stem)
-
-    def kill(self) -> None:
-        super().kill()
-        self._history.add("ended", process=self.log.stem)
-
-    def stop(self) -> int:
-        code = super().stop()
-        self._history.add("ended", process=self.log.stem)
-        return code
-
-
 class Installation:
     """``verdicts``: by command id, the bodies that the streaming reader has seen."""
 
@@ -90,6 +70,7 @@ class Installation:
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.history = History(folder / "history.jsonl")
         self.reader: readers.StreamingReader | None = None
+        self._snapshot_due_at = 0.0
         self._may_exit: set[str] = set()
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -215,6 +196,16 @@ class Installation:
         snapshot = log_reader.take_snapshot(self.database_url, name)
         self.snapshots.append(snapshot)
         return snapshot
+
+    def keep_snapshot(self, name: str) -> None:
+        """Take a snapshot as soon as the log can be read. Raises TimeoutError."""
+        wait_until(lambda: self.take_snapshot(name), "the log can be read")
+
+    def keep_snapshot_if_due(self) -> None:
+        """Take one if the last of these is a minute old. Raises TimeoutError."""
+        if time.monotonic() >= self._snapshot_due_at:
+            self.keep_snapshot(f"snapshot {len(self.snapshots) + 1}")
+            self._snapshot_due_at = time.monotonic() + SNAPSHOT_SECONDS
 
     def is_settled(self) -> bool:
         """Return whether each schedule has fired, each command on the topic has an outcome, and the reader has all."""

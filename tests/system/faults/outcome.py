@@ -19,7 +19,11 @@ class Recovery:
 
 @dataclass
 class Outcome:
-    """The outcome of a run, for the report. ``unchecked``: installations whose records no check has seen, and why."""
+    """The outcome of a run, for the report.
+
+    ``unchecked``: installations whose records no check has seen, and why. ``missing_inputs``: invariants for which an
+    installation had nothing to check, by its cell.
+    """
 
     seed: int
     seconds: float = 0
@@ -30,12 +34,18 @@ class Outcome:
     violations: list[Violation] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    missing_inputs: dict[str, list[str]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
         return not self.violations and not self.errors and not self.unchecked
+
+    def note_missing_inputs(self, cell: str, missing: Iterable[str]) -> None:
+        """Note for which invariants an installation of a cell had nothing to check."""
+        known = self.missing_inputs.setdefault(cell, [])
+        known += [text for text in missing if text not in known]
 
     def note_exits(self, history: Iterable[Json]) -> None:
         """Add an error for each process that ended by itself, although it was started again."""

@@ -41,6 +41,7 @@ def _lines(outcome: Outcome, command: str) -> Iterator[str]:
         ("Errors", outcome.errors),
         ("Not checked", outcome.unchecked),
         ("Skipped", outcome.skipped),
+        ("Nothing to check, by the cell of the installation", list(_describe_missing_inputs(outcome))),
     ):
         if lines:
             yield ""
@@ -49,6 +50,15 @@ def _lines(outcome: Outcome, command: str) -> Iterator[str]:
             yield from (f"- {line}" for line in lines[:SHOWN_MAX])
             if len(lines) > SHOWN_MAX:
                 yield f"- and {len(lines) - SHOWN_MAX} more"
+
+
+def _describe_missing_inputs(outcome: Outcome) -> Iterator[str]:
+    """Name the cells that lack the same inputs together."""
+    cells: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for cell, missing in sorted(outcome.missing_inputs.items()):
+        if missing:
+            cells[tuple(missing)].append(cell)
+    yield from (f"{', '.join(names)}: {'; '.join(missing)}" for missing, names in cells.items())
 
 
 def _verdict(outcome: Outcome) -> str:

@@ -1,18 +1,16 @@
-"""Sample an installation: memory, open files and log lines each second, fencings, and the whole log each minute."""
+"""Sample an installation: memory, open files and log lines of its processes each second, and fencings of relays."""
 
 import contextlib
 import http.client
 import os
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.fixtures.process_runner import Process
-from tests.system.faults.installation import Installation, wait_until
+from tests.system.faults.installation import Installation
 
 PERIOD_SECONDS = 1
-SNAPSHOT_SECONDS = 60
 FENCED_METRIC = "moderation_relay_fenced_total"
 METRICS_SECONDS = 5
 """Less often than resources: an answer costs the process some milliseconds."""
@@ -26,7 +24,6 @@ class Sampler:
         self._installation = installation
         self._ended = threading.Event()
         self._log_lines: dict[Path, tuple[int, int]] = {}
-        self._snapshot_at: float | None = None
         self._threads = [
             threading.Thread(target=self._sample_all, args=(sample, seconds), daemon=True)
             for sample, seconds in ((self._sample_resources, PERIOD_SECONDS), (self._sample_fencings, metrics_seconds))
@@ -38,14 +35,6 @@ class Sampler:
         self._ended.set()
         for thread in self._threads:
             thread.join()
-
-    def snapshot_if_due(self) -> None:
-        """Take a snapshot of the log if the last one is a minute old. Raises TimeoutError."""
-        if self._snapshot_at is not None and time.monotonic() - self._snapshot_at < SNAPSHOT_SECONDS:
-            return
-        name = f"snapshot {len(self._installation.snapshots) + 1}"
-        wait_until(lambda: self._installation.take_snapshot(name), "the log can be read")
-        self._snapshot_at = time.monotonic()
 
     def _sample_all(self, sample: Callable[[Process, int], None], seconds: float) -> None:
         while not self._ended.wait(seconds):
@@ -84,3 +73,14 @@ class Sampler:
             new = file.read()
         self._log_lines[log] = (position + len(new), lines + new.count(b"\n"))
         return lines + new.count(b"\n")
+
+
+@contextlib.contextmanager
+def watched(installation: Installation) -> Iterator[None]:
+    """Sample an installation during the block; the checker then demands these samples, and snapshots of the log."""
+    sampler = Sampler(installation)
+    installation.history.add("watched", sample_seconds=PERIOD_SECONDS)
+    try:
+        yield
+    finally:
+        sampler.stop()

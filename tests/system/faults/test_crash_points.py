@@ -2,7 +2,8 @@
 
 One installation lives through all crashes, on one broker and one PostgreSQL. For each boundary a process starts with a
 failpoint, gets commands until it has crashed there, and is followed by the one of the next boundary, which has to go on
-from there. At the end all processes run, and the checker reads everything that was sent, decided and published.
+from there. At the end all processes run, and the checker reads everything that was sent, decided and published, and the
+states that a gateway serves.
 """
 
 import contextlib
@@ -18,8 +19,10 @@ import pytest
 from services.runtime.failpoints import BOUNDARIES
 from tests.fixtures.process_runner import Process
 from tests.system.faults.checker import check
+from tests.system.faults.checker.inputs import find_missing_inputs
 from tests.system.faults.collect import collect
 from tests.system.faults.course_load import FIRST_STUDENT, SECRET, TEACHER, CourseLoad
+from tests.system.faults.http_load import HttpLoad
 from tests.system.faults.installation import Installation, is_ready, opened, wait_until
 from tests.system.faults.load import Load
 
@@ -55,9 +58,7 @@ class CrashingInstallation:
         self.installation = installation
         self.processes = {name: installation.add(name, **settings) for name, settings in SETTINGS.items()}
         self.load = Load(installation, 1, 1)
-        self.courses = [
-            CourseLoad(number, self.load.chance, installation.verdicts) for number in range(len(self.load.courses))
-        ]
+        self.courses = self.load.courses
         self._person = TEACHER + 1_000
 
     def begin(self) -> None:
@@ -70,6 +71,7 @@ class CrashingInstallation:
         self.waiting = self.courses[0], self._configure(self.courses[0])
         self.load.send(self.waiting[0].schedule(self.waiting[1], datetime.now(UTC) + LATER))
         self.load.probe()
+        self.installation.take_snapshot("before the first crash")
 
     def _configure(self, course: CourseLoad) -> int:
         assignment = course.base + 10_000 + len(course.assignments)
@@ -113,6 +115,7 @@ class CrashingInstallation:
         assert process.popen.returncode == -signal.SIGKILL
         messages = [json.loads(line)["message"] for line in process.log.read_bytes()[written:].splitlines()]
         assert f"{point}: crash at pass 1" in messages
+        self.installation.take_snapshot(f"crashed {point}")
 
     def _start_ended_but(self, excepted: Process | None) -> None:
         for process in self.processes.values():
@@ -133,8 +136,9 @@ class CrashingInstallation:
             other.kill()
 
     def end(self) -> None:
-        """Let all processes run, cancel what is scheduled for later, and wait until all is decided and published."""
+        """Let all processes and a gateway run, cancel what is due much later, and wait until all is published."""
         self._start_ended_but(None)
+        self.installation.add("gateway").start()
         course, assignment = self.waiting
         self.load.send(course.command("cancel_scheduled_publication", {}, assignment, TEACHER))
         self.installation.wait_until_ready()
@@ -170,4 +174,7 @@ def test_process_crashes_at_the_point(point: str, crashing: CrashingInstallation
 
 def test_everything_sent_around_the_crashes_is_decided_and_published_once(crashing: CrashingInstallation) -> None:
     crashing.end()
-    assert [str(violation) for violation in check(collect(crashing.installation))] == []
+    run = collect(crashing.installation, HttpLoad(crashing.load, 1))
+    assert [str(violation) for violation in check(run)] == []
+    # Grades over HTTP, redelivery on purpose, and samples of resources belong to fault runs.
+    assert [text.partition(":")[0] for text in find_missing_inputs(run)] == ["I1, I2, I11 over HTTP", "I12", "I16"]

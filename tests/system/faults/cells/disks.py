@@ -65,6 +65,8 @@ def _fill(run: FaultRun, installation: Installation, tables: Path) -> None:
     (tables / "ballast").write_bytes(bytes(max(shutil.disk_usage(tables).free - LEFT_BYTES, 0)))
     with run.loaded(installation, 100) as load:
         wait_until(lambda: "DiskFull" in handler.get_readiness()[1], "the handler says so", FULL_SECONDS_MAX)
+        installation.keep_snapshot("while the disk is full")
         resize_tmpfs(tables, ENLARGED_SIZE)
         load.probe()
+    installation.keep_snapshot("after the fault")
     run.judge(installation, load)

@@ -18,8 +18,10 @@ def install_twice(run: FaultRun) -> None:
         run.injected("second installation")
         with run.loaded(installation, 30) as load:
             time.sleep(10)
+            installation.keep_snapshot("beside the shared installation")
             load.probe()
             run.recovered()
+        installation.keep_snapshot("after the fault")
         run.judge(installation, load)
 
 

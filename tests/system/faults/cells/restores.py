@@ -54,11 +54,13 @@ def restore_older_copy(run: FaultRun) -> None:
             time.sleep(4)
         load.stop()
         wait_until(installation.is_settled, "all is decided and published")
+        installation.keep_snapshot("before the fault")
         run.injected("older copy of the database")
         _swap(primary, name, f"{name}_old")
         assert_relay_stops(run, installation)
         _swap(primary, name, f"{name}_old")
         load.probe()
+        installation.keep_snapshot("after the fault")
         run.judge(installation, load)
 
 
@@ -93,6 +95,8 @@ def lose_commits(run: FaultRun) -> None:
                 load.probe()
             load.stop()
             wait_until(installation.is_settled, "all is decided and published")
+            # What was committed while the standby had to confirm it is not lost with later commits.
+            installation.keep_snapshot("before the commits that will be lost")
             pair.set_synchronous(False)
             pair.standby.kill()
             before = log_reader.count_rows(url)["verdicts"]
@@ -112,6 +116,7 @@ def lose_commits(run: FaultRun) -> None:
             relay.start()
             load.probe()
             wait_until(installation.is_settled, "what was lost is decided and published again")
+            installation.keep_snapshot("after the fault")
             # Topics keep what was published of the lost commits; "verify" knows which part of them that is.
             run.judge(installation, load, log_alone=True)
             run_command(installation, "verify")

@@ -153,6 +153,7 @@ def jump_postgres_clock(run: FaultRun) -> None:
                     run.injected("clock of PostgreSQL jumps")
                     set_clock(jump)
                     time.sleep(NOTICED_SECONDS)
+                    installation.keep_snapshot(f"while the clock is off by {jump}")
                     is_ahead = jump.startswith("+")
                     sleep_until(due.times[0] - timedelta(seconds=3) if is_ahead else due.times[-1])
                     if made := due.count_made():

@@ -139,6 +139,7 @@ def make_output_again(run: FaultRun) -> None:
             time.sleep(5)
         load.stop()
         wait_until(installation.is_settled, "all is decided and published")
+        installation.keep_snapshot("before the fault")
         (relay,) = installation.of("relay")
         name = full_topic_name(installation.prefix, "events")
         installation.kill(relay)
@@ -151,6 +152,7 @@ def make_output_again(run: FaultRun) -> None:
         relay.start()
         installation.start_reader()
         load.probe()
+        installation.keep_snapshot("after the fault")
         run.judge(installation, load)
 
 
@@ -162,10 +164,12 @@ def add_partitions(run: FaultRun) -> None:
         admin, name = admin_of(installation), full_topic_name(installation.prefix, "commands")
         with run.loaded(installation) as load:
             time.sleep(5)
+            installation.keep_snapshot("before the fault")
             run.injected("partitions added")
             admin.create_partitions([NewPartitions(name, NEW_PARTITIONS)])[name].result(REQUEST_SECONDS_MAX)
             time.sleep(10)
             load.probe()
+        installation.keep_snapshot("after the fault")
         run.judge(installation, load)
 
 
@@ -178,6 +182,7 @@ def _commands_refused(run: FaultRun, name: str) -> Iterator[Installation]:
             time.sleep(4)
         load.stop()
         wait_until(installation.is_settled, "all is decided and published")
+        installation.keep_snapshot("before the fault")
         (handler,) = installation.of("handler")
         yield installation
         wait_until(lambda: ACCEPT in handler.get_readiness()[1], "the handler names the remedy")
@@ -188,6 +193,7 @@ def _commands_refused(run: FaultRun, name: str) -> Iterator[Installation]:
         with run.loaded(installation, source=ACCEPTED) as load:
             load.probe()
         wait_until(lambda: log_reader.count_rows(installation.database_url)["verdicts"] > decided, "decisions go on")
+        installation.keep_snapshot("after the fault")
         run.judge(installation, load)
         run_command(installation, "verify")
 

@@ -110,8 +110,9 @@ def kill_pair(run: FaultRun) -> None:
 
 @cell()
 def kill_all(run: FaultRun) -> None:
-    """Every process of the installation is killed at the same time."""
+    """Every process of the installation is killed at the same time; at the end each gateway accepts a grade."""
     kill_and_start(run, *(process for process in run.installation.processes if process.name != RETIRED))
+    run.ask_gateways()
 
 
 @cell(weight=2)

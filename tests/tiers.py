@@ -1,7 +1,8 @@
 """Run tests by tier: ``deploy/test [TIER…]``, tiers side by side on one Kafka and one PostgreSQL.
 
 One tier runs in the foreground, with pytest's own output. Several run at the same time, each into a log of its own
-(``.state/tests/TIER.log``), and a line is printed as each ends. A tier that exceeds its limit is ended and fails.
+(``.state/tests/TIER.log``), and a line is printed as each ends. A tier that exceeds its limit is ended and fails. With
+``all``, or ``CI`` set, a tier also fails if a test is skipped that ``tests/skips.py`` does not name.
 """
 
 import asyncio
@@ -18,13 +19,12 @@ from pathlib import Path
 
 from deploy.local.paths import ROOT, STATE
 from tests import COVERAGE_LINE, SERVERS_ARE_REMOVED
+from tests.skips import SKIPPED_LINE, find_unexpected_skips
 
 BIN = Path(sys.executable).parent
 LOGS = STATE / "tests"
 OUTCOMES = re.compile(r"(\d+) (passed|failed|error|skipped)")
 TAIL_LINES = 60
-SKIPPED_LINE = "SKIPPED"
-"""Begins the line with the reason of a skipped test, in tiers that run with ``-rs``."""
 HEAP = "768m"
 """Memory of the shared broker: several tiers keep their topics on it at the same time."""
 
@@ -55,7 +55,9 @@ def pytest_tier(
     runs_alone: bool = False,
     is_secure: bool = False,
 ) -> Tier:
-    return Tier(name, ((sys.executable, "-m", "pytest", *arguments),), minutes, needs_servers, runs_alone, is_secure)
+    # Failures and errors, as by default, and the reasons of skipped tests.
+    command = (sys.executable, "-m", "pytest", "-rfEs", *arguments)
+    return Tier(name, (command,), minutes, needs_servers, runs_alone, is_secure)
 
 
 CHECKS = Tier(
@@ -147,9 +149,9 @@ TIERS = {
         pytest_tier("journeys", "tests/system/journeys", minutes=20),
         FAULTS,
         pytest_tier("sabotages", SABOTAGES, minutes=15),
-        pytest_tier("upgrades", "-rs", "tests/system/upgrades", minutes=15),
+        pytest_tier("upgrades", "tests/system/upgrades", minutes=15),
         pytest_tier("secure", *SECURE_TESTS, minutes=5, needs_servers=False, runs_alone=True, is_secure=True),
-        pytest_tier("containers", "-rs", "tests/system/containers", minutes=25, needs_servers=False),
+        pytest_tier("containers", "tests/system/containers", minutes=25, needs_servers=False),
         pytest_tier("benchmarks", "tests/benchmarks", minutes=15, needs_servers=False, runs_alone=True),
     )
 }
@@ -231,8 +233,11 @@ async def _run(command: Sequence[str], environment: dict[str, str], output: obje
         raise
 
 
-async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -> bool:
-    """Run tiers side by side, print a line as each ends and the log's end of those that fail; return success."""
+async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str], is_complete: bool) -> bool:
+    """Run tiers side by side, print a line as each ends and the log's end of those that fail; return success.
+
+    ``is_complete``: a tier fails if a test is skipped that ``tests/skips.py`` does not name.
+    """
     LOGS.mkdir(parents=True, exist_ok=True)
     slots = {True: asyncio.Semaphore(CONCURRENT_SERVER_TIERS_MAX), False: asyncio.Semaphore(1)}
     totals: Counter[str] = Counter()
@@ -247,13 +252,17 @@ async def run_concurrently(tiers: Sequence[Tier], environment: dict[str, str]) -
         counts = {outcome: int(count) for count, outcome in OUTCOMES.findall(lines[-1] if lines else "")}
         totals.update(counts)
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "done"
-        mark = "✗" if exit_code else "✓"
+        unproven = list(find_unexpected_skips(lines, counts.get("skipped", 0))) if is_complete else []
+        mark = "✗" if exit_code or unproven else "✓"
         print(f"{mark} {tier.name:<12} {summary} in {time.monotonic() - started_at:.0f} s", flush=True)
         for line in lines:
             if line.startswith((COVERAGE_LINE, SKIPPED_LINE)):
                 print(f"  {line}", flush=True)
-        if exit_code:
+        for skipped_test in unproven:
+            print(f"  may not be skipped here: {skipped_test}", flush=True)
+        if exit_code or unproven:
             failed.append(tier.name)
+        if exit_code:
             print("\n".join(lines[-TAIL_LINES:]), f"\nexit code {exit_code}; all of it: {log}", sep="\n", flush=True)
 
     print(f"▸ {', '.join(tier.name for tier in tiers)}: output in {LOGS.relative_to(ROOT)}", flush=True)
@@ -274,11 +283,13 @@ def main(names: Sequence[str]) -> int:
     named = [tier for name in names for tier in GROUPS.get(name, (name,))]
     chosen = ALL if "all" in names else tuple(dict.fromkeys(named)) or DEFAULT
     tiers = [TIERS[name] for name in chosen]
+    is_complete = "all" in names or bool(os.environ.get("CI"))
     servers = shared_servers() if any(tier.needs_servers for tier in tiers) else contextlib.nullcontext({**os.environ})
     with servers as environment:
-        if len(tiers) == 1:
+        # Only a log shows what was skipped.
+        if len(tiers) == 1 and not is_complete:
             return asyncio.run(run_tier(tiers[0], environment, None))
-        return 0 if asyncio.run(run_concurrently(tiers, environment)) else 1
+        return 0 if asyncio.run(run_concurrently(tiers, environment, is_complete)) else 1
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     with started_servers() as servers:
         run, chance = FaultRun(servers, folder, seed), random.Random(seed)
         with run.under_load():
+            names: set[str] = set()
             chosen = schedule(cells, None if options.release else options.minutes, chance)
             if options.release:
                 minutes = release_goals.MINUTES_MAX if options.minutes is None else options.minutes
@@ -83,10 +84,9 @@ def main(arguments: Sequence[str]) -> int:
                 with run.noting_failures():
                     run.installation.keep_snapshot_if_due()
                 run.inject(cell.name, cell.inject)
+                names.add(cell.name)
         if options.release:
-            run.outcome.errors += release_goals.describe_missed(
-                run.outcome.faults, run.count_commands(), run.outcome.recoveries
-            )
+            run.outcome.errors += release_goals.describe_missed(run.outcome, run.count_commands(), CELLS, names)
         if not run.outcome.is_clean:
             servers.copy_logs(folder / "servers")
     report = format_report(run.outcome, command)

@@ -3,11 +3,11 @@
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.system.faults.cells import Cell
-from tests.system.faults.outcome import Recovery
+from tests.system.faults.outcome import Outcome, Recovery
 
 COMMANDS = 100_000
 MINUTES_MAX = 150
@@ -73,11 +73,14 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
 
 
-def describe_missed(injected: Mapping[str, int], commands: int, recoveries: Sequence[Recovery]) -> list[str]:
-    """Return a line for each goal that was missed."""
+def describe_missed(outcome: Outcome, commands: int, cells: Collection[str], chosen: Collection[str]) -> list[str]:
+    """Return a line for each goal that was missed. ``cells``: all of them; ``chosen``: those whose turn came."""
+    injected = outcome.faults
     missed = [f"{' or '.join(goal.faults)} fewer than {goal.times} times" for goal in GOALS if goal.missing(injected)]
     missed += [f"{commands:,} commands, fewer than {COMMANDS:,}"] if commands < COMMANDS else []
-    return [*missed, *_describe_slow(recoveries)]
+    missed += [f"{cell}: not run, and a release runs every cell" for cell in cells if cell not in chosen]
+    missed += [f"{skipped}; a release runs every cell" for skipped in outcome.skipped]
+    return [*missed, *_describe_slow(outcome.recoveries)]
 
 
 def _describe_slow(recoveries: Sequence[Recovery]) -> Iterator[str]:

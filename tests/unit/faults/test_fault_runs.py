@@ -15,7 +15,7 @@ from tests.system.faults.cells import load_cells
 from tests.system.faults.checker.observations import Violation
 from tests.system.faults.counted_load import longest_gaps
 from tests.system.faults.evidence import new_folder
-from tests.system.faults.fault_run import RETIRED, FaultRun
+from tests.system.faults.fault_run import RETIRED, FaultRun, Skipped
 from tests.system.faults.http_load import HttpLoad
 from tests.system.faults.installation import Installation
 from tests.system.faults.load import Load
@@ -141,25 +141,44 @@ def test_run_before_a_release_ends_when_every_goal_is_met() -> None:
     cells = list(load_cells().values())
     for cell in until_goals_are_met(cells, injected, lambda: 2_000 * injected.total(), random.Random(5)):
         injected.update({fault: 1 for goal in GOALS if cell.name in goal.cells for fault in goal.faults[:1]})
-    recoveries = [Recovery(cell, 5.0, None) for cell in SECONDS_MAX]
-    assert describe_missed(injected, 2_000 * injected.total(), recoveries) == []
+    outcome = Outcome(5, faults=injected, recoveries=[Recovery(cell, 5.0, None) for cell in SECONDS_MAX])
+    assert describe_missed(outcome, 2_000 * injected.total(), [], []) == []
     injected["broker killed"] = 49
-    assert describe_missed(injected, 99_999, recoveries) == [
+    assert describe_missed(outcome, 99_999, [], []) == [
         "broker killed fewer than 50 times",
         "99,999 commands, fewer than 100,000",
     ]
 
 
+def test_release_fails_if_a_cell_was_skipped_or_its_turn_did_not_come(run: FaultRun) -> None:
+    def skip(run: FaultRun) -> None:
+        raise Skipped("no tmpfs can be mounted")
+
+    cells = ["fill_disk", "kill_handler", "shift_clock"]
+    run.inject("kill_handler", lambda run: None)
+    run.inject("fill_disk", skip)
+    run.outcome.faults = {fault: goal.times for goal in GOALS for fault in goal.faults}
+    run.outcome.recoveries = [Recovery(cell, seconds_max, None) for cell, seconds_max in SECONDS_MAX.items()]
+    assert run.outcome.is_clean
+    assert describe_missed(run.outcome, 100_000, cells, cells[:2]) == [
+        "shift_clock: not run, and a release runs every cell",
+        "fill_disk: no tmpfs can be mounted; a release runs every cell",
+    ]
+
+
 def test_release_fails_if_one_recovery_in_twenty_is_slower_than_the_target() -> None:
-    injected = {fault: goal.times for goal in GOALS for fault in goal.faults}
+    outcome = Outcome(5, faults={fault: goal.times for goal in GOALS for fault in goal.faults})
     recoveries = [Recovery(cell, seconds_max, None) for cell, seconds_max in SECONDS_MAX.items()]
     recoveries += [Recovery("pause_broker", 60, None)] * 20
     handlers = [Recovery("kill_handler", 4.0, None)] * 18 + [Recovery("kill_handler", 9.0, None)]
-    assert describe_missed(injected, 100_000, [*recoveries, *handlers]) == []
-    assert describe_missed(injected, 100_000, [*recoveries, *handlers, *handlers[-1:]]) == [
+    outcome.recoveries = [*recoveries, *handlers]
+    assert describe_missed(outcome, 100_000, [], []) == []
+    outcome.recoveries += handlers[-1:]
+    assert describe_missed(outcome, 100_000, [], []) == [
         "kill_handler: 95% of 21 recoveries took up to 9.0 s, the target is 5 s"
     ]
-    assert describe_missed(injected, 100_000, recoveries[1:]) == ["kill_handler: no recovery was measured"]
+    outcome.recoveries = recoveries[1:]
+    assert describe_missed(outcome, 100_000, [], []) == ["kill_handler: no recovery was measured"]
 
 
 def test_every_cell_says_in_a_sentence_what_it_injects() -> None:

@@ -1,21 +1,37 @@
-"""Invalid and unusual valid records through the real topics: one outcome each, without effect on other records."""
+"""Invalid and unusual valid records through the real topics: one outcome each, without effect on other records.
+
+Records of the corpus, alone and in batches; test_bad_sequences.py has its sequences.
+"""
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
-from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.record.default_records import DefaultRecordBase, _DefaultRecordBatchBuilderPy
 
 from services.kafka.client_options import client_options
 from services.kafka.topics import full_topic_name
-from tests.fixtures.bad_inputs import BAD_INPUTS, SINGLE_RECORD_ENTRIES, RawRecord, build_record
+from tests.fixtures.bad_inputs import (
+    BAD_INPUTS,
+    SINGLE_RECORD_ENTRIES,
+    RawRecord,
+    allowed_outcomes,
+    build_record,
+    outcome_of,
+    replays,
+)
 from tests.fixtures.fault_helpers import wait_until_log_is_read
 from tests.fixtures.process_runner import wait_until
 from tests.fixtures.system import System
+
+BATCH_BYTES_MAX = 64 << 20
+"""As many as the batches of the corpus have, decompressed."""
+EXPANDED_SHARE = 50
+"""By what the batch that expands to a gigabyte is divided: the broker decompresses it, in a heap of less."""
 
 
 class RawHeaderName(str):
@@ -47,10 +63,23 @@ async def raw_producer(seeded: System) -> AsyncIterator[AIOKafkaProducer]:
 
 async def produce_raw_record(producer: AIOKafkaProducer, system: System, bad: RawRecord, partition: int) -> int:
     """Produce a record unchanged and return its offset."""
+    return await produce_raw_batch(producer, system, [bad], partition)
+
+
+async def produce_raw_batch(
+    producer: AIOKafkaProducer,
+    system: System,
+    records: Iterable[RawRecord],
+    partition: int,
+    compression: int = DefaultRecordBase.CODEC_NONE,
+) -> int:
+    """Produce records unchanged, as one batch, and return the offset of the first."""
     batch: Any = producer.create_batch()
-    batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 1 << 21)
-    headers = [(decode_header_name(name), value) for name, value in bad.headers]
-    assert batch.append(key=bad.key, value=bad.value, timestamp=bad.timestamp_ms, headers=headers) is not None
+    batch._builder = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, 0, BATCH_BYTES_MAX)
+    for record in records:
+        headers = [(decode_header_name(name), value) for name, value in record.headers]
+        appended = batch.append(key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=headers)
+        assert appended is not None
     future = await producer.send_batch(batch, full_topic_name(system.prefix, "commands"), partition=partition)
     return int((await future).offset)
 
@@ -65,20 +94,26 @@ def find_dead_letters(system: System, partition: int, offset: int) -> list[Any]:
     return [r for r in system.client.records["dead-letters"] if coordinates.items() <= dict(r.headers).items()]
 
 
+async def send_sentinel(system: System, partition: int) -> None:
+    """Send a valid command after what is tested, on its partition; it must be accepted."""
+    sentinel = {**BAD_INPUTS["bases"]["record_grade"], "command_id": str(uuid.uuid4())}
+    await system.client.send_raw(json.dumps(sentinel).encode(), b"1001", partition=partition)
+    assert (await system.client.wait_for_verdict(sentinel["command_id"]))["status"] == "accepted"
+
+
+@pytest.mark.cases("bad records over Kafka")
 @pytest.mark.parametrize("entry", SINGLE_RECORD_ENTRIES, ids=[f"{e['id']}-{e['group']}" for e in SINGLE_RECORD_ENTRIES])
 async def test_record_has_the_outcome_expected_by_the_corpus(
     entry: dict[str, Any], seeded: System, raw_producer: AIOKafkaProducer
 ) -> None:
     bad, outside, partition = build_record(entry), seeded.client, 5
-    allowed = [entry["expected"], *entry.get("also_ok", ())]
+    allowed = allowed_outcomes(entry)
     try:
         offset = await produce_raw_record(raw_producer, seeded, bad, partition)
     except MessageSizeTooLargeError:
         assert "broker-reject:MessageSizeTooLarge" in allowed
         return
-    sentinel = {**BAD_INPUTS["bases"]["record_grade"], "command_id": str(uuid.uuid4())}
-    await outside.send_raw(json.dumps(sentinel).encode(), b"1001", partition=partition)
-    assert (await outside.wait_for_verdict(sentinel["command_id"]))["status"] == "accepted"
+    await send_sentinel(seeded, partition)
     # The record before the sentinel is decided, too. A second outcome of it may be published later than the first.
     await wait_until_log_is_read(seeded, "verdicts", "dead-letters")
     letters, verdicts = find_dead_letters(seeded, partition, offset), outside.verdicts.get(bad.command_id, [])
@@ -87,9 +122,51 @@ async def test_record_has_the_outcome_expected_by_the_corpus(
         assert (letters[0].key, letters[0].value) == (bad.key, bad.value)
         assert "dead-letter" in allowed
         return
-    verdict = verdicts[0]
-    outcome = verdict["status"] if verdict["reason"] is None else f"rejected:{verdict['reason']}"
-    assert outcome in allowed, verdict
+    assert outcome_of(verdicts[0]) in allowed, verdicts[0]
+
+
+@pytest.mark.cases("bad records over Kafka")
+@replays("C193")
+async def test_batch_that_expands_beyond_the_limit_is_refused_by_the_broker(
+    entry: dict[str, Any], seeded: System, raw_producer: AIOKafkaProducer
+) -> None:
+    (number, size), partition = entry["generator"]["args"], 5
+    bomb = [RawRecord("", b"1001", bytes(size))] * (number // EXPANDED_SHARE)
+    with pytest.raises(MessageSizeTooLargeError):
+        await produce_raw_batch(raw_producer, seeded, bomb, partition, DefaultRecordBase.CODEC_ZSTD)
+    assert "broker-reject:MessageSizeTooLarge" in allowed_outcomes(entry)
+    await send_sentinel(seeded, partition)
+
+
+@pytest.mark.cases("bad records over Kafka")
+@replays("C195")
+async def test_unreadable_record_within_a_batch_affects_none_of_the_others(
+    entry: dict[str, Any], seeded: System, raw_producer: AIOKafkaProducer
+) -> None:
+    (number, index), partition, outside = entry["generator"]["args"], 5, seeded.client
+    base = BAD_INPUTS["bases"]["record_grade"]
+    # Each score differs from the one before, so that each command has an effect.
+    commands = [
+        {**base, "command_id": str(uuid.uuid4()), "data": {**base["data"], "score": n % 10}} for n in range(number - 1)
+    ]
+    ids = [command["command_id"] for command in commands]
+    records = [RawRecord(command["command_id"], b"1001", json.dumps(command).encode()) for command in commands]
+    records.insert(index, RawRecord("", b"1001", b"{"))
+    first_offset = await produce_raw_batch(raw_producer, seeded, records, partition)
+    await send_sentinel(seeded, partition)
+    await wait_until_log_is_read(seeded, "verdicts", "dead-letters", "events")
+
+    verdicts = [json.loads(record.value or b"") for record in outside.records["verdicts"]]
+    decided = [verdict for verdict in verdicts if verdict["command_id"] in set(ids)]
+    # Each once, in the order of the batch.
+    assert [verdict["command_id"] for verdict in decided] == ids
+    assert {(verdict["status"], verdict["duplicate"]) for verdict in decided} == {("accepted", False)}
+    effects = [len(outside.outputs_by_command.get(("events", command_id), ())) for command_id in ids]
+    assert effects == [verdict["events"] for verdict in decided]
+    offsets = range(first_offset, first_offset + number)
+    letters = {offset: find_dead_letters(seeded, partition, offset) for offset in offsets}
+    assert {offset: len(found) for offset, found in letters.items() if found} == {first_offset + index: 1}
+    assert letters[first_offset + index][0].value == b"{"
 
 
 async def test_reply_to_header_publishes_no_record(seeded: System) -> None:

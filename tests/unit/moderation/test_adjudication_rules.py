@@ -25,6 +25,7 @@ def rule_on(policy: AdjudicationPolicy, points: Decimal, *scores: Decimal, gradi
     return rule(policy, marks, Grading(points, grading_type, None))
 
 
+@pytest.mark.cases("adjudication cases through the rules")
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
 def test_golden_table(case: dict[str, Any]) -> None:
     expected = case["expect"]

@@ -37,7 +37,8 @@ async def send_entry(entry: Json, gateway: GatewayClient) -> int:
         headers["x-big"] = "x" * entry["generator"]["args"][0]
         return await asyncio.to_thread(send_raw_request, gateway, entry_request["path"], headers)
     if entry.get("generator", {}).get("name") == "burst":
-        burst = [gateway.request("PUT", entry_request["path"], headers=headers, data=GRADE) for _ in range(200)]
+        requests = range(entry["generator"]["args"][0])
+        burst = [gateway.request("PUT", entry_request["path"], headers=headers, data=GRADE) for _ in requests]
         statuses = {answer.status_code for answer in await asyncio.gather(*burst)}
         assert len(statuses) == 1, statuses
         return statuses.pop()

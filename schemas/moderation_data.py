@@ -38,7 +38,9 @@ class ProvisionalGradeData(Strict):
         description="true: excuse the student; not together with a grade",
     )
     final: bool | None = Field(
-        default=None, description="true: the moderator's own final grade, instead of an ordinary provisional one"
+        default=None,
+        description="true: the moderator's own final grade, instead of an ordinary provisional one; it is not selected "
+        "by that, but a score ends the selection of another grade by an adjudication",
     )
     graded_anonymously: bool | None = Field(
         default=None, description="whether the grader did not see the student's name; for information only"

@@ -12,7 +12,10 @@ from schemas.strict import Strict
 
 
 class ProvisionalGradeCreated(Strict):
-    """A provisional grade. ``graded_at`` is null if only a comment created it: it then counts as not entered."""
+    """A provisional grade. ``graded_at`` is null if only a comment created it: it then counts as not entered.
+
+    A final grade with a score that a moderator enters ends the selection of another grade by an adjudication.
+    """
 
     id: IdText = Field(description="the provisional grade")
     score: Points | None = Field(description="in points")
@@ -28,7 +31,10 @@ class ProvisionalGradeCreated(Strict):
 
 
 class ProvisionalGradeUpdated(Strict):
-    """A grader changed their own provisional grade, or the moderator the final one."""
+    """A grader changed their own provisional grade, or the moderator the final one.
+
+    A final grade with a score that a moderator enters ends the selection of another grade by an adjudication.
+    """
 
     id: IdText = Field(description="the provisional grade")
     score: Changed[Points] = Field(default=None, description="old and new")
@@ -76,7 +82,11 @@ class MarkComparison(Strict):
 
 
 class ProvisionalGradeAdjudicated(Strict):
-    """The result of a policy for a student's marks; Canvas's own events follow for each change."""
+    """The result of a policy for a student's marks; Canvas's own events follow for each change.
+
+    A selection by an adjudication ends, without an event of its own, with an outcome that is neither agreed nor kept,
+    and when a moderator enters a score as the final grade while another grade is selected.
+    """
 
     policy: AdjudicationPolicy = Field(description="in full")
     policy_version: Annotated[int, Field(ge=1)] = Field(description="stream version at which the policy was set")

@@ -26,7 +26,7 @@ from services.moderation.events import (
     SubmissionUpdated,
 )
 from services.moderation.grade_conversion import format_number
-from services.moderation.grade_origin import describe_origin, is_entry
+from services.moderation.grade_origin import describe_lapse, describe_origin, is_entry
 from services.moderation.json_values import decimal_to_json, format_time
 from services.moderation.value_object import value_object
 from services.moderation.visibility import reads_grader_names
@@ -154,7 +154,9 @@ class Explanation:
         if last is None:
             entered = len({e.event.provisional_grade_id for e in trail if is_entry(e.event)})
             selected = self.assignment.selected_grade_id(self.course, student_id)
-            choice = "none is selected" if selected is None else f"{selected} is selected"
+            choice = (
+                f"{selected} is selected" if selected is not None else self._describe_no_selection(student_id, trail)
+            )
             return f"No grade is published. Provisional grades entered: {entered}; {choice}."
         day = f"on {last.at:%Y-%m-%d at %H:%M} UTC"
         event = last.event
@@ -174,6 +176,17 @@ class Explanation:
         origin = describe_origin(event.provisional_grade_id, earlier, selection_ended=ended)
         origin += _deduction(event.points_deducted)
         return f"The grade {event.grade[1] or 'without a score'} was published {day}, {origin}{now}."
+
+    def _describe_no_selection(self, student_id: int, trail: Sequence[TrailEntry]) -> str:
+        """Say that no grade is selected, and why an agreed one no longer is.
+
+        A selection that ended because the student was unassigned is still in the state.
+        """
+        finals = [g for g in self.assignment.grades_by_student.get(student_id, ()) if g.final]
+        if not finals or student_id in self.assignment.selections:
+            return "none is selected"
+        reason = describe_lapse(finals[0].provisional_grade_id, [entry.event for entry in trail])
+        return "none is selected" if reason is None else f"none is selected, because {reason}"
 
     def _selection_had_ended(self, student_id: int) -> bool:
         """Return whether the student was unassigned between the last selection and the publication of the grade.

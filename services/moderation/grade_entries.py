@@ -45,6 +45,20 @@ def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) 
         grade.by_adjudication = adjudication is not None and adjudication.records_final
         if adjudication is not None and adjudication.records_final:
             adjudication.records_final = False
-        elif grade.student_id in assignment.selections:
-            # A final grade was entered by hand: adjudications no longer change the selection.
-            assignment.selections[grade.student_id].by_adjudication = False
+        else:
+            _end_agreed_selection(assignment, grade)
+
+
+def _end_agreed_selection(assignment: Assignment, final_grade: ProvisionalGrade) -> None:
+    """End an adjudication's hold on a selection, because a final grade was entered by hand.
+
+    The selection of another grade lapses: it is not what the moderator decided. That of the final grade itself becomes
+    one by hand, as does any that already stands as if by hand, because the assignment has no policy.
+    """
+    selection = assignment.selections.get(final_grade.student_id)
+    if selection is None or not selection.by_adjudication:
+        return
+    if assignment.adjudication is None or selection.provisional_grade_id == final_grade.provisional_grade_id:
+        selection.by_adjudication = False
+    elif final_grade.score is not None:
+        del assignment.selections[final_grade.student_id]

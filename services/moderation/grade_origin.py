@@ -1,6 +1,7 @@
 """Says where a published grade came from: marks that agreed, a moderator's choice or entry, or the only grade."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TypeGuard
 
 from services.moderation.adjudication_policy import THIRD_MARK
@@ -56,6 +57,41 @@ def describe_origin(grade_id: int, events: Sequence[AssignmentEvent], *, selecti
     if by_hand is not None and not (by_hand == BY_SELECTION and selection_ended):
         return by_hand
     return "the only grade to publish" if is_entered else "because no grade had been entered"
+
+
+def describe_lapse(final_grade_id: int, events: Sequence[AssignmentEvent]) -> str | None:
+    """Say which final grade by hand ended the selection of an agreed grade, None if none did.
+
+    ``events``: those about the student, in order, while the assignment had a policy.
+    """
+    agreed_id: int | None = None
+    reason: str | None = None
+    score: Decimal | None = None
+    entry_index: int | None = None
+    selection_index: int | None = None
+    for index, event in enumerate(events):
+        match event:
+            case ProvisionalGradeAdjudicated() if event.outcome != "kept":
+                agreed_id, reason = event.provisional_grade_id if event.outcome == "agreed" else None, None
+                entry_index = index + 1 if event.records_final else None
+                selection_index = index + 1 + event.records_final if event.selects else None
+            case ProvisionalGradeSelected() if index != selection_index:
+                agreed_id, reason = None, None
+            case _ if is_entry(event) and event.provisional_grade_id == final_grade_id:
+                score = _entered_score(event, score)
+                if index == entry_index or agreed_id is None:
+                    continue
+                if agreed_id != final_grade_id and score is not None:
+                    agreed_id, reason = None, "the agreed selection ended when a final grade was entered by hand"
+    return reason
+
+
+def _entered_score(event: ProvisionalGradeCreated | ProvisionalGradeUpdated, before: Decimal | None) -> Decimal | None:
+    """Return the score after an entry; an event of a changed grade names it only if it is another one."""
+    if isinstance(event, ProvisionalGradeCreated):
+        return event.score
+    changed: Decimal | None = event.changes.get("score", (None, before))[1]
+    return changed
 
 
 def _describe_agreement(event: ProvisionalGradeAdjudicated) -> str:

@@ -142,9 +142,16 @@ class ReferenceModel(ReferenceSchedules):
         mark.entered, mark.step, mark.by_policy = True, self.step, False
         mark.first_step = mark.first_step or self.step
         self.entering.add(actor)
-        if final:
-            self.by_policy.discard(student)
+        if final and student in self.by_policy:
+            self._end_agreed_choice(mark)
         return self.gradebook.excuse(student, excused, actor, at)
+
+    def _end_agreed_choice(self, final: Mark) -> None:
+        """A final grade by hand ends what a policy chose; without a policy that stands as if chosen by hand."""
+        if self.agreement is None or self.choices[final.student] == final.number:
+            self.by_policy.discard(final.student)
+        elif final.score is not None:
+            self.drop_choices({final.student})
 
     def _comment(self, data: commands.RecordProvisionalComment, actor: int) -> None:
         self._demand_gradable(data.student_id, actor)

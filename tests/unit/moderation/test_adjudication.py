@@ -216,6 +216,58 @@ def test_manual_selection_ends_the_adjudication_and_without_a_policy_nothing_is_
     memory.publish()
 
 
+@pytest.mark.parametrize(("first", "second"), [(7, 7), (6, 8)])
+def test_final_grade_by_hand_is_published_or_asks_for_a_selection_whoever_gave_the_agreed_score(
+    first: int, second: int
+) -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, first)
+    memory.grade(TA2, ANN, second)
+    agreed = row(adjudicate(memory), ANN)["provisional_grade_id"]
+    final = memory.grade(FINAL_GRADER, ANN, 4, final=True)
+    if first == second:
+        assert memory.selections()[ANN] is None
+        memory.grade(TA2, ANN, 2)
+        assert not is_stale(memory, ANN)
+        kept = row(adjudicate(memory), ANN)
+        assert (kept["outcome"], kept["provisional_grade_id"]) == ("kept", None)
+        plan = memory.expect_accepted(commands.PlanPublication(), FINAL_GRADER).result
+        assert [(blocked["reason"], final in blocked["provisional_grade_ids"]) for blocked in plan["blocked"]] == [
+            ("selection_required", True)
+        ]
+        memory.select(final)
+    else:
+        assert memory.selections()[ANN] == agreed == final
+    memory.publish()
+    assert memory.get_submission(ANN)["score"] == 4
+    assert memory.replay().snapshot() == memory.snapshot()
+
+
+def test_final_grade_by_hand_leaves_selections_by_hand_and_those_without_a_policy() -> None:
+    memory = adjudicated_course()
+    for student in (ANN, BEN):
+        memory.grade(TA1, student, 7)
+        memory.grade(TA2, student, 7)
+    agreed = {student: row(adjudicate(memory), student)["provisional_grade_id"] for student in (ANN, BEN)}
+    memory.select(agreed[ANN])
+    memory.grade(FINAL_GRADER, ANN, 4, final=True)
+    set_policy(memory, None)
+    memory.grade(FINAL_GRADER, BEN, 4, final=True)
+    set_policy(memory, MEAN)
+    assert [row(adjudicate(memory), student)["outcome"] for student in (ANN, BEN)] == ["kept", "kept"]
+    assert {student: memory.selections()[student] for student in (ANN, BEN)} == agreed
+
+
+def test_final_comment_leaves_an_agreed_selection() -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 7)
+    agreed = row(adjudicate(memory), ANN)["provisional_grade_id"]
+    memory.comment(FINAL_GRADER, ANN, final=True)
+    assert memory.selections()[ANN] == agreed
+    assert adjudicate(memory).events == ()
+
+
 @pytest.mark.parametrize("while_without_policy", [False, True])
 def test_bulk_selection_of_exactly_what_was_agreed_is_a_selection_by_hand(while_without_policy: bool) -> None:
     memory = adjudicated_course()

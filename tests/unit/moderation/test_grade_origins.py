@@ -115,6 +115,27 @@ def test_grade_that_was_adjudicated_again_is_explained_as_agreed_from_the_new_ma
     assert publish_and_explain(memory).startswith("agreed from the marks 8 and 10 by the policy")
 
 
+def test_agreed_selection_that_a_final_grade_by_hand_ended_is_explained_as_ended() -> None:
+    memory = adjudicated_course(MEAN, "8", "8")
+    assert "; none is selected" not in explain(memory)["sentence"]
+    final = memory.grade(FINAL_GRADER, ANN, 3, final=True)
+    memory.grade(FINAL_GRADER, ANN, 3, final=True)
+    memory.expect_accepted(commands.AdjudicateProvisionalGrades(), FINAL_GRADER)
+    ended = "; none is selected, because the agreed selection ended when a final grade was entered by hand."
+    assert explain(memory)["sentence"].endswith(ended)
+    memory.select(final)
+    assert explain(memory)["sentence"].endswith(f"; {final} is selected.")
+    assert publish_and_explain(memory) == "selected by a moderator."
+
+
+def test_agreed_selection_that_ended_with_the_assigned_students_is_not_blamed_on_a_final_grade() -> None:
+    memory = adjudicated_course(MEAN, "8", "8")
+    memory.expect_accepted(commands.SetAdjudicationPolicy(adjudication=None), FINAL_GRADER)
+    memory.grade(FINAL_GRADER, ANN, 3, final=True)
+    unassign_and_assign(memory)
+    assert explain(memory)["sentence"].endswith("; none is selected.")
+
+
 def test_selection_by_hand_after_a_final_grade_by_hand_is_explained_as_selected() -> None:
     memory = adjudicated_course(MEAN, "8", "9")
     memory.select(memory.grade(FINAL_GRADER, ANN, 3, final=True))
@@ -184,11 +205,8 @@ def test_origin_agrees_with_the_reason_of_the_publication_plan_in_any_history() 
                 )
                 kind = "agreed" if origin.startswith("agreed from the marks ") else origin
                 if (planned.chosen_by, kind) == ("selection", "agreed"):
-                    # It stands as if by hand: the policy was cleared, or another grade was entered by hand as final.
-                    others = assignment.grades_by_student[planned.chosen.student_id]
-                    assert assignment.adjudication is None or any(
-                        other.final and other.graded_at and not other.by_adjudication for other in others
-                    )
+                    # It stands as if by hand: the policy was cleared.
+                    assert assignment.adjudication is None
                     continue
                 seen.add((planned.chosen_by, kind))
     assert seen == {

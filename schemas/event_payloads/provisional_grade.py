@@ -33,7 +33,8 @@ class ProvisionalGradeCreated(Strict):
 class ProvisionalGradeUpdated(Strict):
     """A grader changed their own provisional grade, or the moderator the final one.
 
-    A final grade with a score that a moderator enters ends the selection of another grade by an adjudication.
+    A final grade with a score that a moderator enters ends the selection of another grade by an adjudication; clearing
+    a final grade ends its own selection by an adjudication.
     """
 
     id: IdText = Field(description="the provisional grade")
@@ -85,7 +86,8 @@ class ProvisionalGradeAdjudicated(Strict):
     """The result of a policy for a student's marks; Canvas's own events follow for each change.
 
     A selection by an adjudication ends, without an event of its own, with an outcome that is neither agreed nor kept,
-    and when a moderator enters a score as the final grade while another grade is selected.
+    when a moderator enters a score as the final grade while another grade is selected, and when a moderator clears the
+    final grade that is selected.
     """
 
     policy: AdjudicationPolicy = Field(description="in full")
@@ -96,7 +98,7 @@ class ProvisionalGradeAdjudicated(Strict):
     marks: list[AdjudicatedMark] = Field(description="the marks that count, as first entered")
     comparisons: list[MarkComparison] = Field(description="the comparisons that the policy requires")
     outcome: Literal["kept", "waiting", "agreed", "needs_third_mark", "needs_moderator"] = Field(
-        description="kept: a moderator decided by hand, or the student is excused"
+        description="kept: a moderator selected a grade or gave a final one with a score, or the student is excused"
     )
     score: Points | None = Field(description="the agreed score")
     failed: list[Literal["within_points", "within_percent", "boundaries"]] = Field(

@@ -86,7 +86,8 @@ def _is_decided_by_hand(student_id: int, course: Course, assignment: Assignment)
     if assignment.selected_grade_id(course, student_id) is not None:
         return not assignment.is_selected_by_adjudication(student_id)
     final_grade = assignment.find_provisional_grade(student_id, 0, final=True)
-    return final_grade is not None and final_grade.graded_at is not None and not final_grade.by_adjudication
+    # To clear a final grade decides nothing.
+    return final_grade is not None and final_grade.score is not None and not final_grade.by_adjudication
 
 
 def is_stale(student_id: int, course: Course, assignment: Assignment) -> bool:

@@ -50,15 +50,21 @@ def _note_entry(assignment: Assignment, grade: ProvisionalGrade, position: int) 
 
 
 def _end_agreed_selection(assignment: Assignment, final_grade: ProvisionalGrade) -> None:
-    """End an adjudication's hold on a selection, because a final grade was entered by hand.
+    """End an adjudication's hold on a selection, because a final grade was entered or cleared by hand.
 
     The selection of another grade lapses: it is not what the moderator decided. That of the final grade itself becomes
-    one by hand, as does any that already stands as if by hand, because the assignment has no policy.
+    one by hand, and lapses if the grade was cleared: nothing of what was agreed is left. To clear a final grade that is
+    not selected decides nothing. A selection that stands as if by hand, because the assignment has no policy, becomes
+    one by hand.
     """
     selection = assignment.selections.get(final_grade.student_id)
     if selection is None or not selection.by_adjudication:
         return
-    if assignment.adjudication is None or selection.provisional_grade_id == final_grade.provisional_grade_id:
-        selection.by_adjudication = False
-    elif final_grade.score is not None:
+    is_selected = selection.provisional_grade_id == final_grade.provisional_grade_id
+    is_cleared = final_grade.score is None
+    if is_cleared and not is_selected:
+        return
+    if assignment.adjudication is not None and is_cleared == is_selected:
         del assignment.selections[final_grade.student_id]
+    else:
+        selection.by_adjudication = False

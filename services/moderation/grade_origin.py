@@ -81,8 +81,11 @@ def describe_lapse(final_grade_id: int, events: Sequence[AssignmentEvent]) -> st
                 score = _entered_score(event, score)
                 if index == entry_index or agreed_id is None:
                     continue
-                if agreed_id != final_grade_id and score is not None:
-                    agreed_id, reason = None, "the agreed selection ended when a final grade was entered by hand"
+                if (agreed_id == final_grade_id) == (score is None):
+                    done = "the final grade was cleared" if score is None else "a final grade was entered by hand"
+                    agreed_id, reason = None, f"the agreed selection ended when {done}"
+                elif score is not None:
+                    agreed_id = None
     return reason
 
 

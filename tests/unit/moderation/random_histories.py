@@ -352,6 +352,12 @@ def random_mark(draw: Random) -> commands.CommandData:
     return commands.RecordProvisionalGrade(student_id=student, score=score)
 
 
+def random_final_grade(draw: Random) -> commands.CommandData:
+    """Give a final grade by hand, or clear it."""
+    student, text = draw.choice([ANN, BEN, CAT]), draw.choice(["", "4", "9"])
+    return commands.RecordProvisionalGrade(student_id=student, posted_grade=text, final=True)
+
+
 EXAMINATION_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
     random_mark: 50,
     random_adjudication: 24,
@@ -361,6 +367,7 @@ EXAMINATION_WEIGHTS: dict[Callable[[Random], commands.CommandData], int] = {
     random_selection: 5,
     random_comment: 5,
     random_slot_release: 4,
+    random_final_grade: 6,
     random_settings: 4,
     random_grade: 4,
     random_course_fact: 2,

@@ -182,7 +182,7 @@ class ReferenceExaminers(ReferenceState):
         finals = [mark for mark in self.marks if mark.student == student and mark.final]
         final = finals[0] if finals else None
         chosen = self.choices.get(student)
-        by_hand = final is not None and final.entered and not final.by_policy if chosen is None else True
+        by_hand = final is not None and final.score is not None and not final.by_policy if chosen is None else True
         if self.gradebook.of(student).excused or (by_hand and student not in self.by_policy):
             basis = self.rulings[student].basis if student in self.rulings else ()
             self.rulings[student] = Ruling("kept", [], 0, None, basis)

@@ -147,11 +147,17 @@ class ReferenceModel(ReferenceSchedules):
         return self.gradebook.excuse(student, excused, actor, at)
 
     def _end_agreed_choice(self, final: Mark) -> None:
-        """A final grade by hand ends what a policy chose; without a policy that stands as if chosen by hand."""
-        if self.agreement is None or self.choices[final.student] == final.number:
-            self.by_policy.discard(final.student)
-        elif final.score is not None:
-            self.drop_choices({final.student})
+        """A final grade by hand ends what a policy chose; without a policy that stands as if chosen by hand.
+
+        Clearing one ends only the choice of that grade.
+        """
+        is_chosen = self.choices[final.student] == final.number
+        if final.score is None and not is_chosen:
+            return
+        self.by_policy.discard(final.student)
+        keeps_choice = is_chosen and final.score is not None
+        if self.agreement is not None and not keeps_choice:
+            del self.choices[final.student]
 
     def _comment(self, data: commands.RecordProvisionalComment, actor: int) -> None:
         self._demand_gradable(data.student_id, actor)

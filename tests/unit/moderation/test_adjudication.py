@@ -258,6 +258,62 @@ def test_final_grade_by_hand_leaves_selections_by_hand_and_those_without_a_polic
     assert {student: memory.selections()[student] for student in (ANN, BEN)} == agreed
 
 
+def clear_final_grade(memory: InMemoryCourse) -> None:
+    memory.grade(FINAL_GRADER, ANN, posted_grade="", final=True)
+
+
+def test_cleared_final_grade_ends_its_agreed_selection_and_is_agreed_again() -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 8)
+    first = row(adjudicate(memory), ANN)
+    clear_final_grade(memory)
+    assert memory.selections()[ANN] is None
+    assert memory.expect_rejection(commands.PublishProvisionalGrades(), FINAL_GRADER) == "selection_required"
+    assert row(adjudicate(memory), ANN) == first
+    memory.publish()
+    assert memory.get_submission(ANN)["score"] == 7.5
+    assert memory.replay().snapshot() == memory.snapshot()
+
+
+def test_final_grade_that_was_given_by_hand_and_cleared_decides_nothing() -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 8)
+    final = memory.grade(FINAL_GRADER, ANN, 4, final=True)
+    assert row(adjudicate(memory), ANN)["outcome"] == "kept"
+    clear_final_grade(memory)
+    agreed = row(adjudicate(memory), ANN)
+    assert (agreed["outcome"], agreed["score"], agreed["provisional_grade_id"]) == ("agreed", "7.5", final)
+
+
+def test_clearing_a_final_grade_leaves_the_agreed_selection_of_a_mark() -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 8)
+    adjudicate(memory)
+    memory.grade(TA2, ANN, 7)
+    agreed = row(adjudicate(memory), ANN)["provisional_grade_id"]
+    assert not memory.get_provisional_grade(agreed)["final"]
+    clear_final_grade(memory)
+    assert memory.selections()[ANN] == agreed
+    assert adjudicate(memory).events == ()
+    memory.grade(TA2, ANN, 9)
+    assert is_stale(memory, ANN)
+
+
+def test_without_a_policy_clearing_the_selected_final_grade_leaves_it_selected_by_hand() -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 8)
+    agreed = row(adjudicate(memory), ANN)["provisional_grade_id"]
+    set_policy(memory, None)
+    clear_final_grade(memory)
+    set_policy(memory, MEAN)
+    kept = row(adjudicate(memory), ANN)
+    assert (kept["outcome"], kept["provisional_grade_id"]) == ("kept", agreed)
+
+
 def test_final_comment_leaves_an_agreed_selection() -> None:
     memory = adjudicated_course()
     memory.grade(TA1, ANN, 7)

@@ -128,6 +128,15 @@ def test_agreed_selection_that_a_final_grade_by_hand_ended_is_explained_as_ended
     assert publish_and_explain(memory) == "selected by a moderator."
 
 
+def test_agreed_selection_of_a_final_grade_that_was_cleared_is_explained_as_ended() -> None:
+    memory = adjudicated_course(MEAN, "8", "9")
+    memory.grade(FINAL_GRADER, ANN, posted_grade="", final=True)
+    ended = "; none is selected, because the agreed selection ended when the final grade was cleared."
+    assert explain(memory)["sentence"].endswith(ended)
+    memory.grade(FINAL_GRADER, ANN, posted_grade="", final=True)
+    assert explain(memory)["sentence"].endswith(ended)
+
+
 def test_agreed_selection_that_ended_with_the_assigned_students_is_not_blamed_on_a_final_grade() -> None:
     memory = adjudicated_course(MEAN, "8", "8")
     memory.expect_accepted(commands.SetAdjudicationPolicy(adjudication=None), FINAL_GRADER)

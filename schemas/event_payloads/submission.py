@@ -43,7 +43,9 @@ class SubmissionCommentRecorded(Strict):
 class SubmissionUpdated(Strict):
     """An excusal that a moderator gave or lifted, with the resulting gradebook changes."""
 
-    excused: tuple[bool, bool] = Field(description="old and new")
+    excused: tuple[bool, bool] = Field(
+        description="old and new; both true if a moderator excused again, and so removed a grade that the LMS had left"
+    )
     score: Changed[Points] = Field(default=None, description="in the gradebook, old and new")
     grade: Changed[str] = Field(default=None, description="in the gradebook, old and new")
     grader_id: Changed[IdText] = Field(default=None, description="old and new")

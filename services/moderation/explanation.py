@@ -169,7 +169,10 @@ class Explanation:
         if isinstance(event, SubmissionRecorded):
             return _describe_lms_fact(event, day, now)
         if isinstance(event, SubmissionUpdated):
-            return f"The student was {'excused' if event.changes['excused'][1] else 'no longer excused'} {day}."
+            was_excused, excused = event.changes["excused"]
+            if was_excused and excused:
+                return f"The student, excused already, was excused again {day}, which removed the grade."
+            return f"The student was {'excused' if excused else 'no longer excused'} {day}."
         assert isinstance(event, GradePublished)
         earlier = [e.event for e in trail if e.version < last.version]
         ended = self._selection_had_ended(student_id)

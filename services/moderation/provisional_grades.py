@@ -78,7 +78,7 @@ def record_grade(
     entered: dict[str, Any] = {"score": score, "grade": grade_text, "graded_at": at}
     if data.graded_anonymously is not None:
         entered["graded_anonymously"] = data.graded_anonymously
-    gradebook_changes = _excusal_changes(excused, actor_id, course, assignment, submission)
+    gradebook_changes = _excusal_changes(excused, actor_id, course, assignment, submission) if is_moderator else {}
     return _create_or_update(data, comment, entered, gradebook_changes, actor_id, final, existing, course, assignment)
 
 
@@ -124,11 +124,14 @@ def _excusal_changes(
     """Return what a moderator's excusal changes in the gradebook at once.
 
     An excused submission has no grade and no late policy status, and the moderator as grader; the lateness that a
-    status ``late`` overrode ends too. Canvas: app/models/submission.rb (excused=, set_status_attributes),
-    app/models/abstract_assignment.rb (save_grade_to_submission).
+    status ``late`` overrode ends too. One that the LMS excused may still have a grade, which then goes. Canvas:
+    app/models/submission.rb (excused=, set_status_attributes), app/models/abstract_assignment.rb
+    (save_grade_to_submission).
     """
-    if excused == submission.excused:
+    has_grade = submission.score is not None or submission.grade is not None
+    if excused == submission.excused and not (excused and has_grade):
         return {}
+    # Events of excusals name it even where the student was excused already: their schema requires it.
     changes: dict[str, tuple[Any, Any]] = {"excused": (submission.excused, excused)}
     if excused:
         score, text = current_gradebook_grade(course, assignment, submission)

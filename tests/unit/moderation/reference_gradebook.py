@@ -119,7 +119,7 @@ class ReferenceGradebook:
 
     def excuse(self, student: int, excused: bool, actor: int, at: datetime) -> list[dict[str, Any]]:
         entry = self.of(student)
-        if entry.excused == excused:
+        if entry.excused == excused and (not excused or (entry.score, entry.grade) == (None, None)):
             return []
         before = entry.score, entry.grade
         entry.excused, entry.grader_id = excused, actor

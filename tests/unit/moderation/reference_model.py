@@ -144,7 +144,7 @@ class ReferenceModel(ReferenceSchedules):
         self.entering.add(actor)
         if final and student in self.by_policy:
             self._end_agreed_choice(mark)
-        return self.gradebook.excuse(student, excused, actor, at)
+        return self.gradebook.excuse(student, excused, actor, at) if moderates else []
 
     def _end_agreed_choice(self, final: Mark) -> None:
         """A final grade by hand ends what a policy chose; without a policy that stands as if chosen by hand.

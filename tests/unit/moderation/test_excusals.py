@@ -21,6 +21,7 @@ from tests.fixtures.in_memory_course import (
     moderated_course,
 )
 from tests.unit.moderation.lms_fact_builders import DAY1, DAY2, submission_fact
+from tests.unit.moderation.view_helpers import explain
 
 Grade = commands.RecordProvisionalGrade
 EXCUSE = Grade(student_id=ANN, excuse=True)
@@ -91,6 +92,35 @@ def test_repeated_excusal_emits_nothing() -> None:
     again = memory.expect_accepted(EXCUSE, FINAL_GRADER)
     assert event_names(again) == ["provisional_grade_updated"]
     assert told(memory, again) == []
+
+
+def test_excusal_of_a_student_whom_the_lms_excused_removes_the_grade_that_it_left() -> None:
+    memory = graded_course()
+    memory.expect_accepted(submission_fact(ANN, excused=True))
+    excused = memory.expect_accepted(EXCUSE, FINAL_GRADER)
+    (change,) = told(memory, excused)
+    assert (change["old_score"], change["score"], change["old_grade"], change["grade"]) == (7, None, "7", None)
+    assert (change["grader_id"], change["grading_complete"]) == (FINAL_GRADER, True)
+    row = memory.get_submission(ANN)
+    assert (row["excused"], row["score"], row["grade"], row["grader_id"]) == (True, None, None, FINAL_GRADER)
+    updated = excused.events[1]
+    assert to_payload(updated) == {
+        "excused": [True, True],
+        "score": [7, None],
+        "grade": ["7", None],
+        "grader_id": [str(TA1), str(FINAL_GRADER)],
+    }
+    assert explain(memory)["sentence"].endswith(", which removed the grade.")
+    assert told(memory, memory.expect_accepted(EXCUSE, FINAL_GRADER)) == []
+    assert memory.replay().snapshot() == memory.snapshot()
+
+
+def test_graders_mark_leaves_the_grade_of_a_student_whom_the_lms_excused() -> None:
+    memory = graded_course()
+    memory.expect_accepted(submission_fact(ANN, excused=True))
+    for fields in ({"excuse": True}, {"score": Decimal(5)}):
+        assert told(memory, memory.expect_accepted(Grade(student_id=ANN, **fields), TA1)) == []
+    assert memory.get_submission(ANN)["score"] == 7
 
 
 @pytest.mark.parametrize("lift", [{"score": Decimal(4)}, {"posted_grade": "4"}, {"posted_grade": ""}])

@@ -50,7 +50,12 @@ class Rounding(Strict):
 
 
 class AdjudicationPolicy(Strict):
-    """Derives one grade from independent marks."""
+    """Derives one grade from independent marks.
+
+    Without points (0 or null) letters and words all have the score 0: then marks with the same score but different
+    letters or words do not agree, whatever else the policy requires. Of the rules for a third mark only third_stands
+    decides between them.
+    """
 
     marks: Annotated[int, Field(strict=True, ge=2, le=10)] = Field(
         default=2, description="number of independent marks that are required"

@@ -165,7 +165,8 @@ class SampleData(Strict):
     include: Annotated[list[Literal["failing", "borderline"]], Field(max_length=2)] | None = Field(
         default=None,
         description="failing: all whose first mark is below the first boundary of policy or scheme, else below 50 %; "
-        "borderline: all whose first mark is near a boundary; neither while students are hidden",
+        "borderline: all whose first mark is near a boundary; neither while students are hidden. Without points a "
+        "letter or word is no percentage, and its student neither failing nor borderline",
     )
     borderline_within: Percent | None = Field(
         default=None, description="with borderline: maximum distance, in percent of the points possible"

@@ -127,7 +127,8 @@ class AdjudicatedStudent(StudentRow[IdType], Generic[IdType]):
     score: str | None = Field(description="the agreed score, as decimal text")
     provisional_grade_id: IdType | None = Field(description="the provisional grade that is selected afterwards")
     failed: list[Literal["within_points", "within_percent", "boundaries"]] = Field(
-        description="the comparisons that failed"
+        description="the comparisons that failed; boundaries also if, without points, marks with the same score have "
+        "different letters or words"
     )
     missing: Annotated[int, Field(ge=0)] = Field(description="marks that are still needed")
 

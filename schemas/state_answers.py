@@ -85,7 +85,8 @@ class StateAdjudication(BaseModel):
     outcome: str = Field(description="`kept`, `waiting`, `agreed`, `needs_third_mark` or `needs_moderator`")
     score: float | None = Field(description="the agreed score in points; null without agreement")
     failed: list[str] = Field(
-        description="the comparisons that failed: `within_points`, `within_percent`, `boundaries`"
+        description="the comparisons that failed: `within_points`, `within_percent`, `boundaries`, which also fails "
+        "if, without points, marks with the same score have different letters or words"
     )
     missing: Annotated[int, Field(ge=0)] = Field(description="number of marks that were still needed")
     version: Annotated[int, Field(ge=1)] = Field(description="version of the assignment at the adjudication")

@@ -75,7 +75,10 @@ class AdjudicatedMark(Strict):
 class MarkComparison(Strict):
     """A comparison of the marks, with its values."""
 
-    rule: Literal["within_points", "within_percent", "boundaries"] = Field(description="the field of the policy")
+    rule: Literal["within_points", "within_percent", "boundaries"] = Field(
+        description="the field of the policy; boundaries also without that field: without points, different letters or "
+        "words of one score are different bands"
+    )
     passed: bool = Field(description="whether the marks agree by this rule")
     distance: str | LeftOut = Field(default=None, description="between highest and lowest mark, in points")
     limit: str | LeftOut = Field(default=None, description="maximum distance, in points")
@@ -102,7 +105,8 @@ class ProvisionalGradeAdjudicated(Strict):
     )
     score: Points | None = Field(description="the agreed score")
     failed: list[Literal["within_points", "within_percent", "boundaries"]] = Field(
-        description="the comparisons that failed"
+        description="the comparisons that failed; boundaries also if, without points, marks with the same score have "
+        "different letters or words"
     )
     missing: Count = Field(description="marks that are still needed")
     provisional_grade_id: IdText | None = Field(description="the provisional grade that is selected afterwards")

@@ -57,10 +57,15 @@ class Ruling:
     comparisons: tuple[dict[str, Any], ...] = ()
 
 
+def counts_texts(grading: Grading) -> bool:
+    """Return whether the texts of marks count: without points all letters and words have the score 0."""
+    return not grading.points and grading.grading_type in TEXT_TYPES
+
+
 def build_basis(policy: AdjudicationPolicy, marks: Iterable[Mark], grading: Grading) -> Basis:
     """Return what an adjudication depends on: it holds as long as this stays the same."""
     scheme = grading.scheme if policy.needs_scheme else None
-    by_text = not grading.points and grading.grading_type in TEXT_TYPES
+    by_text = counts_texts(grading)
     compared = tuple((mark.provisional_grade_id, mark.score, mark.text if by_text else None) for mark in marks)
     return policy, grading.points, grading.grading_type, scheme, compared
 
@@ -73,7 +78,7 @@ def rule(policy: AdjudicationPolicy, marks: Sequence[Mark], grading: Grading) ->
         return Ruling("needs_moderator")
     with_third = policy.otherwise == THIRD_MARK
     compared = marks[:2] if with_third else marks
-    comparisons = tuple(_compare(policy, [mark.score for mark in compared], grading))
+    comparisons = tuple(_compare(policy, compared, grading))
     failed = tuple(comparison["rule"] for comparison in comparisons if not comparison["passed"])
     if failed and not with_third:
         return Ruling("needs_moderator", failed=failed, comparisons=comparisons)
@@ -84,17 +89,23 @@ def rule(policy: AdjudicationPolicy, marks: Sequence[Mark], grading: Grading) ->
     scores = [Fraction(mark.score) for mark in compared]
     value = _third(policy.third, scores) if failed else _result(policy.result, scores)
     # A score that a grader gave is never rounded.
-    stands = _find_mark(compared, value)
-    score = stands.score if stands is not None else _round(value, policy, grading)
-    stands = stands or _find_mark(compared, Fraction(score))
-    return Ruling("agreed", score, stands, failed, comparisons=comparisons)
+    given = _find_marks(compared, value)
+    score = given[0].score if given else _round(value, policy, grading)
+    given = given or _find_marks(compared, Fraction(score))
+    if counts_texts(grading):
+        if failed and policy.third == "third_stands":
+            given = [mark for mark in given if mark.text == compared[2].text]
+        if len({mark.text for mark in given}) > 1:
+            return Ruling("needs_moderator", failed=failed, comparisons=comparisons)
+    return Ruling("agreed", score, given[0] if given else None, failed, comparisons=comparisons)
 
 
-def _find_mark(marks: Sequence[Mark], value: Fraction) -> Mark | None:
-    return next((mark for mark in marks if Fraction(mark.score) == value), None)
+def _find_marks(marks: Sequence[Mark], value: Fraction) -> list[Mark]:
+    return [mark for mark in marks if Fraction(mark.score) == value]
 
 
-def _compare(policy: AdjudicationPolicy, scores: Sequence[Decimal], grading: Grading) -> Iterator[dict[str, Any]]:
+def _compare(policy: AdjudicationPolicy, marks: Sequence[Mark], grading: Grading) -> Iterator[dict[str, Any]]:
+    scores = [mark.score for mark in marks]
     distance = _WIDE_CONTEXT.subtract(max(scores), min(scores))
     limits = {"within_points": policy.within_points}
     if policy.within_percent is not None:
@@ -110,9 +121,24 @@ def _compare(policy: AdjudicationPolicy, scores: Sequence[Decimal], grading: Gra
                 "limit": format_number(limit),
             }
     thresholds = find_thresholds(policy, grading)
-    if thresholds is not None:
+    if counts_texts(grading) and len({(mark.score, mark.text) for mark in marks}) > len(set(scores)):
+        # Letters and words are bands too, whatever the policy: nothing else tells these marks apart.
+        yield {"rule": "boundaries", "passed": False, "bands": _number_texts(marks, grading)}
+    elif thresholds is not None:
         bands = [find_band(Fraction(score), thresholds, policy) for score in scores]
         yield {"rule": "boundaries", "passed": len(set(bands)) == 1, "bands": bands}
+
+
+def _number_texts(marks: Sequence[Mark], grading: Grading) -> list[int]:
+    """Return the numbers of the different marks from the lowest, by score, then by the place of the text."""
+    names = ["incomplete", "complete"]
+    if grading.grading_type != "pass_fail":
+        ascending = sorted(grading.scheme or DEFAULT_SCHEME, key=lambda band: band[1])
+        names = [name for name, _ in ascending]
+    places = {name: place for place, name in enumerate(names)}
+    keys = [(mark.score, places.get(mark.text or "", -1), mark.text or "") for mark in marks]
+    ascending_keys = sorted(set(keys))
+    return [ascending_keys.index(key) for key in keys]
 
 
 def find_thresholds(policy: AdjudicationPolicy, grading: Grading) -> list[Fraction] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from services.moderation import ids
 from services.moderation.adjudication_outcomes import current_grading, find_marks
-from services.moderation.adjudication_rules import Grading
+from services.moderation.adjudication_rules import Grading, counts_texts
 from services.moderation.assignment import Assignment
 from services.moderation.commands import DrawModerationSample
 from services.moderation.course import Course
@@ -151,8 +151,10 @@ def find_risks(
 ) -> list[str]:
     """Return which of the requested risks a mark has: below the first boundary, or near one.
 
-    Without points the mark is a percentage.
+    Without points the mark is a percentage, but a score of 0 tells nothing if letters or words have it too.
     """
+    if not first_mark and counts_texts(grading):
+        return []
     percent = Fraction(first_mark) * 100 / Fraction(grading.points) if grading.points else Fraction(first_mark)
     risks = []
     if FAILING in data.include and percent < boundaries[0]:

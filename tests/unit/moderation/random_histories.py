@@ -349,6 +349,9 @@ def random_history(seed: int, length: int = 60) -> list[Step]:
 
 def random_mark(draw: Random) -> commands.CommandData:
     student, score = draw.choice([ANN, BEN, CAT, TEST_STUDENT]), draw.choice(SCORES)
+    if draw.random() < 0.2:
+        word = draw.choice(["A", "F", "complete", "incomplete"])
+        return commands.RecordProvisionalGrade(student_id=student, posted_grade=word)
     return commands.RecordProvisionalGrade(student_id=student, score=score)
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from math import ceil, floor
 from typing import Any
 
-from tests.unit.moderation.reference_grades import DEFAULT_BANDS, Bands
+from tests.unit.moderation.reference_grades import DEFAULT_BANDS, SCHEME_TYPES, Bands
 
 PASS_FAIL_ONLY = ("highest", "lowest", "first", "nearest_of_first_two", "third_stands")
 
@@ -87,22 +87,36 @@ def rounded(value: Fraction, policy: Any, starts: Sequence[Fraction] | None) -> 
 
 
 def rule_marks(
-    policy: Any, scores: Sequence[Fraction], points: Fraction, grading_type: str, bands: Bands | None
-) -> tuple[str, Fraction | None, list[str], int]:
-    """Return outcome, agreed score, failed comparisons, and marks still needed; ``scores`` as first entered."""
-    if len(scores) < policy.marks:
-        return "waiting", None, [], policy.marks - len(scores)
+    policy: Any, given: Sequence[tuple[Fraction, str | None]], points: Fraction, grading_type: str, bands: Bands | None
+) -> tuple[str, Fraction | None, list[str], int, int | None]:
+    """Return outcome, agreed score, failed comparisons, marks still needed, and the index of the mark that stands.
+
+    ``given``: scores and texts as first entered. Without points one score may have several letters or words.
+    """
+    if len(given) < policy.marks:
+        return "waiting", None, [], policy.marks - len(given), None
     if not takes(policy, grading_type):
-        return "needs_moderator", None, [], 0
+        return "needs_moderator", None, [], 0, None
+    by_text = not points and grading_type in (*SCHEME_TYPES, "pass_fail")
     has_third = policy.otherwise == "third_mark"
-    compared = scores[:2] if has_third else scores
-    failed = failures(policy, compared, points, bands)
+    compared = given[:2] if has_third else given
+    failed = failures(policy, [score for score, _ in compared], points, bands)
+    clash = any(one[0] == other[0] and one[1] != other[1] for one, other in combinations(compared, 2))
+    if by_text and clash and "boundaries" not in failed:
+        failed.append("boundaries")
     if failed and not has_third:
-        return "needs_moderator", None, failed, 0
-    if failed and len(scores) == 2:
-        return "needs_third_mark", None, failed, 1
-    compared = scores[:3] if failed else compared
-    value = combine(policy.third if failed else policy.result, compared)
-    if value not in compared:
+        return "needs_moderator", None, failed, 0, None
+    if failed and len(given) == 2:
+        return "needs_third_mark", None, failed, 1, None
+    compared = given[:3] if failed else compared
+    scores = [score for score, _ in compared]
+    rule = policy.third if failed else policy.result
+    value = combine(rule, scores)
+    if value not in scores:
         value = rounded(value, policy, boundary_scores(policy, points, bands))
-    return "agreed", value, failed, 0
+    holders = [index for index, score in enumerate(scores) if score == value]
+    if by_text and rule == "third_stands":
+        holders = [index for index in holders if compared[index][1] == compared[2][1]]
+    elif by_text and len({compared[index][1] for index in holders}) > 1:
+        return "needs_moderator", None, failed, 0, None
+    return "agreed", value, failed, 0, min(holders, default=None)

@@ -188,10 +188,10 @@ class ReferenceExaminers(ReferenceState):
             self.rulings[student] = Ruling("kept", [], 0, None, basis)
             return student, "kept", None, chosen, [], 0
         marks = self.counting_marks(student)
-        scores = [score for _, score in marks]
+        given = [(score, mark.grade) for mark, score in marks]
         bands = self.rules().bands if self.scheme or self.course_scheme else None
-        outcome, score, failed, missing = rule_marks(
-            self.agreement, scores, self.points or Fraction(0), self.grading_type, bands
+        outcome, score, failed, missing, standing = rule_marks(
+            self.agreement, given, self.points or Fraction(0), self.grading_type, bands
         )
         last, ruling = self.rulings.get(student), Ruling(outcome, failed, missing, score, self.basis(student))
         self.rulings[student] = ruling
@@ -199,12 +199,10 @@ class ReferenceExaminers(ReferenceState):
             if student in self.by_policy:
                 self.drop_choices({student})
             return student, outcome, None, None, failed, missing
-        third_decides = self.agreement.otherwise == "third_mark"
-        compared = marks[: 3 if failed else 2] if third_decides else marks
-        given = next((mark for mark, own in compared if own == score), None)
-        if given is None and (last != ruling or chosen is None or final is None or chosen != final.number):
-            given = self._record_final(student, final, score, actor)
-        number = chosen if given is None else given.number
+        stands = None if standing is None else marks[standing][0]
+        if stands is None and (last != ruling or chosen is None or final is None or chosen != final.number):
+            stands = self._record_final(student, final, score, actor)
+        number = chosen if stands is None else stands.number
         assert number is not None
         self.choices[student] = number
         self.by_policy.add(student)
@@ -265,7 +263,8 @@ class ReferenceExaminers(ReferenceState):
             fails = "failing" in data.include and percent < starts[0]
             within = exact(data.borderline_within)
             is_near = within is not None and min(abs(percent - start) for start in starts) <= within
-            if not self.is_in_set(student) and (fails or is_near):
+            tells_nothing = not first[student] and not self.points and self.grading_type in (*SCHEME_TYPES, "pass_fail")
+            if not self.is_in_set(student) and (fails or is_near) and not tells_nothing:
                 reasons.setdefault(student, []).extend(["failing"] * fails + ["borderline"] * is_near)
         self.added |= set(reasons)
         self.sample_reasons |= reasons

@@ -161,3 +161,68 @@ def test_computed_score_is_floored_if_rounding_would_lift_it_into_another_band()
     assert rule_on(lower, Decimal(100), Decimal("59.996"), Decimal("59.999")).score == Decimal(60)
     upper = AdjudicationPolicy(result="mean", boundaries=(Decimal("59.995"), Decimal(60)), rounding_step=Decimal(1))
     assert rule_on(upper, Decimal(100), Decimal("59.996"), Decimal("59.999")).score == Decimal("59.9975")
+
+
+def rule_on_words(policy: AdjudicationPolicy, grading_type: str, *words: str, scores: tuple[int, ...] = ()) -> Ruling:
+    """Apply a policy to letters or words of an assignment without points; their score is 0 unless given."""
+    marks = [
+        Mark(number, 20 + number, Decimal(scores[number] if scores else 0), word) for number, word in enumerate(words)
+    ]
+    return rule(policy, marks, Grading(Decimal(0), grading_type, None))
+
+
+def third_mark_policy(third: str) -> AdjudicationPolicy:
+    return AdjudicationPolicy(result="highest", otherwise="third_mark", third=third)
+
+
+@pytest.mark.parametrize("result", ["highest", "lowest", "first"])
+@pytest.mark.parametrize(
+    ("grading_type", "words", "bands"),
+    [
+        ("pass_fail", ("complete", "incomplete"), [1, 0]),
+        ("letter_grade", ("A", "F"), [1, 0]),
+        ("gpa_scale", ("B", "A", "A"), [0, 1, 1]),
+    ],
+)
+def test_without_points_different_letters_or_words_of_one_score_do_not_agree(
+    grading_type: str, result: str, words: tuple[str, ...], bands: list[int]
+) -> None:
+    for boundaries in (None, (Decimal(50),)):
+        ruling = rule_on_words(AdjudicationPolicy(result=result, boundaries=boundaries), grading_type, *words)
+        assert (ruling.outcome, ruling.failed, ruling.stands) == ("needs_moderator", ("boundaries",), None)
+        assert ruling.comparisons == ({"rule": "boundaries", "passed": False, "bands": bands},)
+
+
+@pytest.mark.parametrize(
+    ("third", "words", "outcome", "stands"),
+    [
+        ("third_stands", ("incomplete", "complete"), "needs_third_mark", None),
+        ("third_stands", ("incomplete", "complete", "complete"), "agreed", 1),
+        ("third_stands", ("incomplete", "complete", "incomplete"), "agreed", 0),
+        ("nearest_of_first_two", ("incomplete", "complete"), "needs_third_mark", None),
+        ("nearest_of_first_two", ("incomplete", "complete", "complete"), "needs_moderator", None),
+    ],
+)
+def test_third_mark_decides_between_two_words_of_one_score_only_where_it_stands(
+    third: str, words: tuple[str, ...], outcome: str, stands: int | None
+) -> None:
+    ruling = rule_on_words(third_mark_policy(third), "pass_fail", *words)
+    assert (ruling.outcome, ruling.failed) == (outcome, ("boundaries",))
+    assert (None if ruling.stands is None else ruling.stands.provisional_grade_id) == stands
+
+
+@pytest.mark.parametrize("third", ["median", "mean_of_nearest_two"])
+def test_two_letters_of_one_score_need_the_moderator_unless_the_third_mark_stands(third: str) -> None:
+    letters = ("A", "F", "B")
+    assert rule_on_words(third_mark_policy(third), "letter_grade", *letters).outcome == "needs_moderator"
+    other_score = rule_on_words(third_mark_policy(third), "letter_grade", *letters, scores=(0, 0, 85))
+    assert other_score.outcome == "needs_moderator"
+    stands = rule_on_words(third_mark_policy("third_stands"), "letter_grade", *letters, scores=(0, 0, 85))
+    assert (stands.outcome, stands.score) == ("agreed", Decimal(85))
+
+
+def test_without_points_the_same_words_agree_and_different_scores_are_compared() -> None:
+    lowest = AdjudicationPolicy(result="lowest")
+    assert rule_on_words(lowest, "pass_fail", "complete", "complete").outcome == "agreed"
+    assert rule_on_words(lowest, "letter_grade", "B", "A", scores=(85, 95)).score == Decimal(85)
+    assert rule_on_words(lowest, "points", "0", "none").outcome == "agreed"

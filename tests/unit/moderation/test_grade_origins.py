@@ -221,6 +221,7 @@ def test_origin_agrees_with_the_reason_of_the_publication_plan_in_any_history() 
     assert seen == {
         ("adjudication", "agreed"),
         ("selection", "selected by a moderator"),
+        ("selection", "entered by a moderator"),
         ("only_grade", "the only grade to publish"),
         ("first_of_comments", "because no grade had been entered"),
     }

@@ -241,3 +241,14 @@ def test_sample_is_refused_without_the_right_for_a_set_of_all_and_after_publicat
     assert memory.expect_rejection(asked, FINAL_GRADER) == "already_published"
     course, essay = memory.courses[COURSE], memory.assignments[ESSAY]
     assert not any(essay.is_in_moderation_set(course, student) for student in (FIRST_STUDENT, ANN))
+
+
+def test_letters_and_words_without_points_are_neither_failing_nor_borderline() -> None:
+    for points in (None, Decimal(0)):
+        for grading_type, words in (("pass_fail", ("complete", "incomplete")), ("letter_grade", ("A", "F", "85"))):
+            memory = marked_class([], grading_type=grading_type, points_possible=points)
+            for student, word in enumerate(words, FIRST_STUDENT):
+                memory.enroll(student, "Student")
+                memory.grade(TA1, student, posted_grade=word)
+            drawn = students(draw(memory, include=("failing", "borderline"), borderline_within=1))
+            assert drawn == ({} if grading_type == "pass_fail" else {FIRST_STUDENT + 2: ["borderline"]})

@@ -94,7 +94,8 @@ class ScheduleData(Strict):
     plan_digest: PlanDigest | None = Field(
         default=None,
         description="digest of the current plan, which must be publishable; no other plan is published then; "
-        "null or left out: any plan",
+        "null or left out: any plan. It also changes when the LMS states another anonymous id of a hidden student or "
+        "anonymous grading is switched",
     )
 
 

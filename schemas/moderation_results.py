@@ -81,7 +81,9 @@ class PublicationPlan(Result[IdType], Generic[IdType]):
 
     assignment_id: IdType = Field(description="the assignment")
     digest: Annotated[str, Field(pattern=DIGEST_PATTERN)] = Field(
-        description="changes exactly when student, provisional grade, score or grade of a row does; send it to publish"
+        description="changes exactly when student, provisional grade, score or grade of a row does; send it to "
+        "publish. A hidden student's anonymous id stands for the student: it also changes when the LMS states another "
+        "such id or anonymous grading is switched"
     )
     publishable: bool = Field(description="whether a publication by the actor would be accepted")
     reason: (

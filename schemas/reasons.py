@@ -144,7 +144,8 @@ REASONS: Mapping[Reason, ReasonInfo] = {
         409,
     ),
     "plan_outdated": ReasonInfo(
-        "The plan is not the one whose `plan_digest` was sent: a grade, a choice or the gradebook changed since.",
+        "The plan is not the one whose `plan_digest` was sent: a grade, a choice, the gradebook or the anonymous ids "
+        "of hidden students changed since.",
         "Read the plan again, look at what changed, and send its digest in a new command.",
         409,
     ),

@@ -54,7 +54,8 @@ _SCHEDULE_FIELDS: dict[str, Document] = {
     "plan_digest": {
         **_PUBLICATION_FIELDS["plan_digest"],
         "description": "publish only this plan: 409 `plan_outdated` if it is not the current plan, and no publication"
-        " if it changes before the scheduled time",
+        " if it changes before the scheduled time, as it also does when the LMS states another anonymous id of a hidden"
+        " student or anonymous grading is switched",
     },
 }
 SCHEDULE_PUBLICATION = write_operation(

@@ -134,7 +134,8 @@ def _build_row(
 def compute_digest(course: Course, assignment: Assignment, rows: Sequence[PlannedGrade]) -> str:
     """Return the SHA-256 of the rows in RFC 8785 form; it covers student, grade, score and text of each row.
 
-    While students are hidden, anonymous ids replace student ids, and rows are sorted by them.
+    While students are hidden, anonymous ids replace student ids, and rows are sorted by them: the digest also changes
+    when the LMS states another anonymous id or anonymous grading is switched.
     """
     anonymous = assignment.anonymizes_students(course)
     students = [

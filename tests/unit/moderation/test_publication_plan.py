@@ -1,4 +1,4 @@
-"""The plan equals the later publication, and its digest changes exactly when that does."""
+"""The plan equals the later publication, and its digest changes with it, or with the ids of hidden students."""
 
 import hashlib
 import json
@@ -138,6 +138,19 @@ def test_plan_after_publication_is_empty_and_says_why() -> None:
     memory.publish()
     result = plan(memory)
     assert (result["publishable"], result["reason"], result["students"]) == (False, "already_published", [])
+
+
+def test_digest_changes_with_the_anonymous_ids_of_hidden_students_and_with_anonymity() -> None:
+    memory = moderated_course(anonymous_grading=True)
+    memory.grade(TA1, ANN, 5)
+    digests = [plan(memory)["digest"]]
+    memory.expect_accepted(commands.RecordSubmission(student_id=ANN, fields={"anonymous_id": "aBcDe"}))
+    digests.append(plan(memory)["digest"])
+    memory.configure(anonymous_grading=False)
+    digests.append(plan(memory)["digest"])
+    memory.expect_accepted(commands.RecordSubmission(student_id=ANN, fields={"anonymous_id": "bCdEf"}))
+    assert len(set(digests)) == 3
+    assert plan(memory)["digest"] == digests[2]
 
 
 def test_publication_with_the_digest_of_the_plan_is_accepted() -> None:

@@ -79,7 +79,9 @@ class ProvisionalGrade(BaseModel):
     )
     speedgrader_url: str = Field(description="URL of the LMS's grading page for the student")
     submission_comments: list[ModeratedComment] | None = Field(
-        default=None, description="comments of this grade, and the ordinary ones; only if included"
+        default=None,
+        description="comments of this grade, and the ordinary ones, which after publication include the copies of "
+        "the chosen grade's; only if included",
     )
     rubric_assessments: list[RubricAssessment] | None = Field(
         default=None, description="the assessment, or none; only if included, and if graders are not anonymous"

@@ -29,7 +29,9 @@ def list_submission_comments(viewer: Viewer, student_id: int) -> list[Json]:
 def list_provisional_grade_comments(viewer: Viewer, student_id: int, comments: Sequence[Comment]) -> list[Json]:
     """Return a provisional grade's comments that the user sees, and the submission's ordinary ones, oldest first.
 
-    Canvas: ProvisionalGrade#submission_comments, of Submission#all_submission_comments, which is sorted by time.
+    After publication those are also the copies of the chosen grade's comments: Canvas leaves the originals out only in
+    SpeedGrader's list of a submission (visible_submission_comments_for). Canvas: ProvisionalGrade#submission_comments,
+    of Submission#all_submission_comments, which is sorted by time.
     """
     ordinary_comments = viewer.assignment.submission(student_id).comments
     visible = _list_visible_comments(viewer, student_id, [*comments, *ordinary_comments])

@@ -199,6 +199,14 @@ def test_publication_copies_only_the_comments_of_the_selected_grades(posted: boo
     assert len({comment["id"] for comment in shown["submission_comments"]}) == len(texts)
 
 
+def test_chosen_grade_lists_its_comments_and_their_public_copies_after_publication_as_in_canvas() -> None:
+    memory = course_with_comments()
+    memory.publish()
+    chosen, *others = view_submission(memory, FINAL_GRADER)["provisional_grades"]
+    assert sorted(comment_texts(chosen)) == ["by TA1", "by TA1", "hello", "sorry"]
+    assert [comment_texts(other).count("by TA1") for other in others] == [1, 1]
+
+
 def test_unauthorized_user_cannot_read_comments_of_others() -> None:
     memory = course_with_comments()
     for user in (BEN, STRANGER):

@@ -26,7 +26,7 @@ from services.relay.startup_checks import (
     verify_topics_complete,
 )
 from services.relay.transaction_builder import PendingTransaction, TransactionBuilder
-from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
+from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error, describe_unexpected_error
 from services.runtime.failpoints import failpoints
 from services.runtime.health import HEARTBEAT_SECONDS_MAX, Health
 
@@ -93,7 +93,7 @@ class Lane:
         self.is_released = True
 
     def check_ended(self) -> None:
-        """Raise the error that ended the session, unless it is retried."""
+        """Raise what ended the session if no retry follows: an interrupt of the process, or a cancellation."""
         if self.task is not None:
             if self.task.cancelled():
                 raise RuntimeError(f"{self.name} was cancelled from within")
@@ -137,6 +137,16 @@ class Lane:
                 LOGGER.error("%s", error, extra={"lane": self.lane})
             self._set_problem(str(error))
             self._step_back(RETRY_SECONDS[-1])
+        except Exception as error:
+            # A row that cannot be read or mapped: the rows of other lanes can.
+            problem = (
+                f"{self.name} cannot publish its next records: {describe_unexpected_error(error)}. They wait, and the"
+                " log of this process says where it failed"
+            )
+            if self.problem != problem:
+                LOGGER.exception("%s", problem, extra={"lane": self.lane})
+            self._set_problem(problem)
+            self._step_back(RETRY_SECONDS[-1])
         finally:
             self.health.forget(self.name)
 
@@ -148,6 +158,11 @@ class Lane:
     def _set_problem(self, problem: str | None) -> None:
         self.problem = problem
         self.health.set_component_problem(self.name, problem)
+
+    def _clear_problem(self) -> None:
+        """Be ready once rows were read and published: the row that ended the previous session may be the next one."""
+        if self.problem is not None:
+            self._set_problem(None)
 
     async def _run_session(self) -> None:
         self.health.heartbeat(self.name)
@@ -166,7 +181,6 @@ class Lane:
             try:
                 builder = await self._take_over(publisher, history)
                 LOGGER.info("publishing has started", extra={"lane": self.lane})
-                self._set_problem(None)
                 await self._relay_transactions(builder, publisher, history, connection)
                 self._has_producer_failed = False
             finally:
@@ -234,12 +248,14 @@ class Lane:
                 with self._answers.awaited():
                     pending = await builder.next()
             if pending is None:
+                self._clear_problem()
                 await signal.wait(IDLE_SECONDS_MAX)
                 continue
             # Read and map the next rows while the broker commits.
             next_task = asyncio.create_task(builder.next_if_full())
             try:
                 await self._publish(publisher, pending)
+                self._clear_problem()
                 with self._answers.awaited():
                     pending = await next_task
             finally:

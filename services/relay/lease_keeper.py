@@ -50,7 +50,7 @@ class LeaseKeeper:
         self._has_warned_of_logins = False
 
     async def run(self) -> NoReturn:
-        """Relay until cancelled. Raises errors of lanes that neither a retry nor an operator can resolve."""
+        """Relay until cancelled. A lane that fails is retried, whatever the error is; the others go on."""
         try:
             while True:
                 try:

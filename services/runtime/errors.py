@@ -61,6 +61,12 @@ def describe_error(error: BaseException, server: Server = "postgresql") -> str:
     return f"{'Kafka' if server == 'kafka' else 'PostgreSQL'} does not answer: {name}"
 
 
+def describe_unexpected_error(error: Exception) -> str:
+    """Return the message of an exception of our own, which has no contents of records, else only its type."""
+    kind = type(error)
+    return str(error) if kind.__module__.startswith("services.") else kind.__name__
+
+
 def _describe_kafka_client_error(error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, FENCED_ERRORS):

@@ -1,9 +1,21 @@
 """Relays share the lanes evenly, and one that hangs loses all of its lanes: each record is published once, in order."""
 
+import secrets
 import signal
 
 from schemas.topics import count_lanes
-from tests.fixtures.fault_helpers import BackgroundSender, assert_dense
+from services.eventlog.encryption import KEY_BYTES
+from services.kafka.partitioning import get_course_shard
+from services.kafka.relay_progress import list_lane_shards
+from tests.fixtures.canvas.adapter import World
+from tests.fixtures.fault_helpers import (
+    BackgroundSender,
+    Connection,
+    assert_dense,
+    connected,
+    start_handler,
+    wait_until_processed,
+)
 from tests.fixtures.process_runner import DEADLINE_SECONDS, Process, wait_until
 from tests.fixtures.system import System
 
@@ -95,3 +107,46 @@ async def test_relay_whose_lanes_wait_for_postgresql_gives_them_up_although_its_
     await assert_published_once(system, sending)
     assert hanging.get_metric(ACTIVE) == 0
     assert other.get_metric("moderation_relay_takeovers_total") == 0
+
+
+def world_in_lane(lane: int) -> World:
+    """A course whose records a lane publishes."""
+    while get_course_shard((world := World()).course_id) not in list_lane_shards(lane):
+        pass
+    return world
+
+
+async def replace_key(connection: Connection, key: bytes) -> bytes:
+    """Replace the only key under its id, as a table that was restored on its own would, and return the previous one."""
+    async with connection.transaction():
+        row = await connection.fetchrow("delete from encryption_key returning id, root_account, course, person, key")
+        assert row is not None
+        *owner, previous = row
+        insert = "insert into encryption_key (id, root_account, course, person, key) values ($1, $2, $3, $4, $5)"
+        await connection.execute(insert, *owner, key)
+    return bytes(previous)
+
+
+async def test_row_that_cannot_be_published_stops_its_lane_and_no_other(system: System) -> None:
+    await start_handler(system)
+    world, other_world = world_in_lane(0), world_in_lane(1)
+    names = world.command("upsert_users", {"users": [{"user_id": world.user_id("student"), "name": "A Student"}]})
+    await system.client.send(names)
+    await wait_until_processed(system, 1)
+    async with connected(system) as connection:
+        key = await replace_key(connection, secrets.token_bytes(KEY_BYTES))
+        relay = system.create_process("relay")
+        relay.start()
+        for _ in range(2):
+            await wait_until(lambda: "lane 0 cannot publish" in relay.get_readiness()[1], "the lane names the cause")
+            await system.client.send_and_wait(other_world.command("upsert_course", {"name": "Course"}))
+        assert relay.popen is not None
+        assert relay.popen.poll() is None, "the other lanes' process goes on"
+        assert names["command_id"] not in system.client.verdicts
+
+        await replace_key(connection, key)
+    await relay.wait_until_ready()
+    await system.client.wait_for_verdict(names["command_id"])
+    for name in ("verdicts", "events"):
+        await system.client.wait_until_read(name)
+        assert_dense(system.client.records[name])

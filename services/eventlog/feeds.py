@@ -4,7 +4,7 @@ The log has four *feeds*, numbered densely within each shard: events by position
 verdicts and dead letters. Every output topic is built from one of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias, cast
 
@@ -13,6 +13,7 @@ import asyncpg
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.personal_data import NO_HEADERS, UpdatedUsers, unseal_events, unseal_letters
 from services.eventlog.postgres import Pool
+from services.eventlog.stored_events import BYTES_PER_FETCH, EVENTS_PER_FETCH
 
 Feed = Literal["events", "published", "verdicts", "dead_letters"]
 FEED_BY_TOPIC: Mapping[str, Feed] = {
@@ -145,12 +146,24 @@ FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
         DeadLetterRow,
     ),
 }
-# $1 root account, $2 course, $3-$4 positions, both exclusive.
+# $1 root account, $2 course, $3-$4 positions and $5 version, all exclusive, $6 rows and $7 stored bytes.
 USERS_UPDATED = """
-select e.position, case when e.type = 'users_updated' then e.data end
-from stream s join event e on e.stream = s.number and e.type in ('users_updated', 'person_erased')
-where s.root_account = $1 and s.course = $2 and s.assignment is null and e.position > $3 and e.position < $4
-order by e.position
+select p.position, p.version, p.data, p.found
+from (
+    select e.position, e.version, case when e.type = 'users_updated' then e.data end as data,
+           sum(pg_column_size(e.data)) over (order by e.version rows unbounded preceding)
+           - pg_column_size(e.data) as bytes_before,
+           count(*) over () as found
+    from (
+        select e.position, e.version, e.type, e.data from event e
+        where e.stream = (
+                select s.number from stream s where s.root_account = $1 and s.course = $2 and s.assignment is null)
+            and e.type in ('users_updated', 'person_erased')
+            and e.position > $3 and e.position < $4 and e.version > $5
+        order by e.version limit $6) e
+) p
+where p.bytes_before < $7
+order by p.version
 """
 TRY_LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
 HEAD_COLUMNS: Mapping[Feed, int] = {"events": 1, "published": 2, "verdicts": 3, "dead_letters": 4}
@@ -217,15 +230,22 @@ class FeedReader:
 
     async def users_updated_events(
         self, root_account: int, course: int, after_position: int, before_position: int
-    ) -> list[tuple[int, str | None]]:
-        """Return (position, data) of a course's users_updated events between two positions, both exclusive.
+    ) -> AsyncGenerator[list[tuple[int, str | None]], None]:
+        """Yield (position, data) of a course's users_updated events between two positions, both exclusive, in pages.
 
-        Data is None where a person of the course was erased.
+        Data is None where a person of the course was erased; pages that were read before may still have the person's.
         """
-        rows = await self.connection.fetch(USERS_UPDATED, root_account, course, after_position, before_position)
-        updates = [UpdatedUsers(*row) for row in rows if row[1] is not None]
-        data = {event.position: event.data for event in await unseal_events(self.encryption_keys, updates)}
-        return [(row[0], data.get(row[0])) for row in rows]
+        parameters = (root_account, course, after_position, before_position)
+        version, has_more = 0, True
+        while has_more:
+            rows = await self.connection.fetch(USERS_UPDATED, *parameters, version, EVENTS_PER_FETCH, BYTES_PER_FETCH)
+            if not rows:
+                return
+            version, found = rows[-1][1], rows[-1][3]
+            has_more = len(rows) < found or found == EVENTS_PER_FETCH
+            updates = [UpdatedUsers(row[0], row[2]) for row in rows if row[2] is not None]
+            data = {event.position: event.data for event in await unseal_events(self.encryption_keys, updates)}
+            yield [(row[0], data.get(row[0])) for row in rows]
 
     async def try_lock(self, name: str) -> bool:
         """Take a session-level lock, which ends with the connection (not one of a pool). False if it is held."""

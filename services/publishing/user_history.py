@@ -3,6 +3,7 @@
 Only users_updated events store them, so that erasing a person affects nothing else.
 """
 
+import contextlib
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -77,16 +78,7 @@ class UserHistory:
         cached_until, histories = self._histories_by_course.pop(key, (0, {}))
         if cached_until < row.position:
             until = max(row.position, self._upcoming_positions.get(row.shard, 0))
-            updates = await self._feed_reader.users_updated_events(*key, max(cached_until - 1, 0), until)
-            if histories and any(data is None for _, data in updates):
-                # Rows that are published ahead of ``events`` do not pass the erasure itself.
-                self.user_count -= sum(map(len, histories.values()))
-                histories = {}
-                updates = await self._feed_reader.users_updated_events(*key, 0, until)
-            for position, data in updates:
-                for user_fields in [] if data is None else orjson.loads(data)["payload"]["users"]:
-                    history = histories.setdefault(int(user_fields["user_id"]), [])
-                    self.user_count += _append_update(history, position, user_fields)
+            await self._extend(key, histories, max(cached_until - 1, 0), until)
             cached_until = until
         self._histories_by_course[key] = (cached_until, histories)
         while self.user_count > self._users_max and len(self._histories_by_course) > 1:
@@ -95,6 +87,32 @@ class UserHistory:
         history = histories.get(user_id, [])
         index = bisect_left(history, row.position, key=lambda entry: entry[0])
         return UserIdentifiers(*history[index - 1][1:]) if index else NO_USER
+
+    async def _extend(self, key: tuple[int, int], histories: UserHistories, after: int, until: int) -> None:
+        """Fold a course's updates between two positions into its histories.
+
+        Those begin anew if a person was erased after a part of them was read: rows that are published ahead of
+        ``events`` do not pass the erasure itself.
+        """
+        erased_at = 0
+        is_complete = False
+        while not is_complete:
+            is_complete = True
+            async with contextlib.aclosing(self._feed_reader.users_updated_events(*key, after, until)) as chunks:
+                async for updates in chunks:
+                    last_erased_at = max((position for position, data in updates if data is None), default=0)
+                    if histories and last_erased_at > erased_at:
+                        self.user_count -= sum(map(len, histories.values()))
+                        histories.clear()
+                        erased_at, after, is_complete = last_erased_at, 0, False
+                        break
+                    self._fold(histories, updates)
+
+    def _fold(self, histories: UserHistories, updates: Sequence[tuple[int, str | None]]) -> None:
+        for position, data in updates:
+            for user_fields in [] if data is None else orjson.loads(data)["payload"]["users"]:
+                history = histories.setdefault(int(user_fields["user_id"]), [])
+                self.user_count += _append_update(history, position, user_fields)
 
 
 def _append_update(

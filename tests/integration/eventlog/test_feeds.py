@@ -8,6 +8,7 @@ import pytest
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
 from services.eventlog.feeds import Feed, FeedReader, FeedRow
 from services.eventlog.store import EventStore
+from services.eventlog.stored_events import BYTES_PER_FETCH
 
 SHARDS = [3, 7]
 KIB = 1 << 10
@@ -85,5 +86,36 @@ async def test_feed_read_stops_at_row_or_byte_limit_and_returns_at_least_one_row
         first_two = 6 * KIB if series == "published" else 3 * KIB
         assert await numbers([0, last], heads, 1_000, first_two) == [(3, 1), (3, 2)]
         assert await numbers([0, last], heads, 1_000, first_two + 100) == [(3, 1), (3, 2), (3, 3)]
+    finally:
+        await connection.close()
+
+
+async def read_page_sizes(feed_reader: FeedReader, before: int) -> list[int]:
+    """Read the pages of course 1's updates before a position and return the characters of each; all are read once."""
+    positions, sizes = [], []
+    async for page in feed_reader.users_updated_events(1, 1, 0, before):
+        positions += [position for position, _ in page]
+        sizes.append(sum(len(data or "") for _, data in page))
+    assert positions == list(range(1, before))
+    return sizes
+
+
+async def test_rosters_of_a_course_are_read_in_pages_of_a_limited_size(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("insert into stream values (1, 1, 1, null, 0)")
+        # Texts that do not compress, as encrypted ones do not, of half a megabyte.
+        await connection.execute(
+            "insert into event select 0, n, null, 1, n, 'users_updated', 1, json_build_object('text',"
+            " (select string_agg(md5(n::text || i), '') from generate_series(1, 16384) i)), '{}', now()"
+            " from generate_series(1, 200) n"
+        )
+        feed_reader = FeedReader(connection)
+
+        few, many = [await read_page_sizes(feed_reader, number + 1) for number in (20, 200)]
+
+        assert max(many) < max(few) * 1.2
+        assert max(many) < BYTES_PER_FETCH * 1.5
+        assert [position async for page in feed_reader.users_updated_events(1, 2, 0, 9) for position in page] == []
     finally:
         await connection.close()

@@ -1,6 +1,7 @@
 """Published records, byte for byte: consumers, replays and the verifier compare them with those of earlier releases."""
 
 import base64
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,9 +65,9 @@ class StatedUsers(FeedReader):
 
     async def users_updated_events(
         self, root_account: int, course: int, after_position: int, before_position: int
-    ) -> list[tuple[int, str | None]]:
+    ) -> AsyncGenerator[list[tuple[int, str | None]], None]:
         users = [{"user_id": str(n), "sis_user_id": f"sis-{n}", "login_id": f"login-{n}"} for n in (2, 101)]
-        return [(1, orjson.dumps({"payload": {"users": users}}).decode())]
+        yield [(1, orjson.dumps({"payload": {"users": users}}).decode())]
 
 
 def event(

@@ -1,5 +1,6 @@
 """SIS ids and logins as of a grade: the cache is bounded, but keeps the users that are in use."""
 
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 
 import orjson
@@ -14,16 +15,19 @@ UPDATED_AT = 5
 class UpdatedUsers(FeedReader):
     """A log in which each course has stated its users once; counts how often it is read.
 
-    ``erased_at``: the position from which on a person of each course is erased.
+    ``erased_at``: the position from which on a person of each course is erased; the erasure has a page of its own if
+    ``is_paged``. ``after_first_page`` is called when the first page was read.
     """
 
     def __init__(self) -> None:
         self.reads = 0
         self.erased_at: int | None = None
+        self.is_paged = False
+        self.after_first_page: Callable[[], None] = lambda: None
 
     async def users_updated_events(
         self, root_account: int, course: int, after_position: int, before_position: int
-    ) -> list[tuple[int, str | None]]:
+    ) -> AsyncGenerator[list[tuple[int, str | None]], None]:
         self.reads += 1
         sis_id = None if self.erased_at is not None else "{course}-{n}"
         users = [
@@ -31,9 +35,14 @@ class UpdatedUsers(FeedReader):
             for n in range(USERS_PER_COURSE)
         ]
         rows: list[tuple[int, str | None]] = [(UPDATED_AT, orjson.dumps({"payload": {"users": users}}).decode())]
+        if self.is_paged:
+            yield rows
+            self.after_first_page()
+            rows = []
         if self.erased_at is not None:
             rows.append((self.erased_at, None))
-        return [row for row in rows if after_position < row[0] < before_position]
+        if found := [row for row in rows if after_position < row[0] < before_position]:
+            yield found
 
 
 def published(course: int, position: int = 9) -> EventRow:
@@ -76,6 +85,17 @@ async def test_grade_after_an_erasure_has_no_identifiers_though_the_erasure_is_p
 
     assert await find_student(history, 1, position=20) == UserIdentifiers(None, None)
     assert history.user_count == USERS_PER_COURSE
+
+
+async def test_erasure_between_two_pages_leaves_nothing_of_the_page_before() -> None:
+    log = UpdatedUsers()
+    history = UserHistory(log)
+    log.is_paged = True
+    log.after_first_page = lambda: setattr(log, "erased_at", 15)
+
+    assert await find_student(history, 1, position=20) == UserIdentifiers(None, None)
+    assert history.user_count == USERS_PER_COURSE
+    assert log.reads == 2, "the erasure that is known by then begins nothing anew"
 
 
 async def test_rows_of_a_refill_do_not_make_later_grades_of_a_course_read_it_again() -> None:

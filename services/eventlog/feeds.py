@@ -79,9 +79,15 @@ VERDICT_COLUMNS = "t.shard, t.number, t.key, t.body, t.metadata"
 DEAD_LETTER_COLUMNS = (
     't.shard, t.number, t.key, t.value, t.headers, t.reason, t.message, s.topic, t.partition, t."offset", t.append_time'
 )
-# A key that a producer chose, and the headers of a dead letter, may take a megabyte like any value.
-VERDICT_SIZE = "coalesce(octet_length(key), 0) + octet_length(body::text)"
-DEAD_LETTER_SIZE = "coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)"
+# A row's stored size, and its size. JSON's size is known only once it is decompressed; stored it takes no more, but for
+# a header of 4 bytes. A key that a producer chose, and a dead letter's headers, may take a megabyte like any value.
+EVENT_SIZES = ("pg_column_size(data) - 4", "octet_length(data::text)")
+VERDICT_SIZES = (
+    "coalesce(octet_length(key), 0) + pg_column_size(body) - 4",
+    "coalesce(octet_length(key), 0) + octet_length(body::text)",
+)
+# The size of bytes is known without reading them.
+DEAD_LETTER_SIZES = ("coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)",) * 2
 # Where the next verdict is archived, begin at the first one that is not: years of them would be looked for one by one.
 FROM_FIRST_KEPT = """body is not null and number >= (
     select case when v.body is not null then v.number
@@ -104,22 +110,30 @@ from unnest($1::smallint[], $2::bigint[]) with ordinality k(shard, position, i) 
 
 
 def _build_feed_query(
-    columns: str, table: str, sequence_column: str, size_expression: str, join: str, condition: str | None = None
+    columns: str, table: str, sequence_column: str, sizes: tuple[str, str], join: str, condition: str | None = None
 ) -> str:
     """Build the query for the rows of each shard above one number up to another, bounded by count and bytes.
 
     Binds: $1 shards, $2 numbers after which, $3 numbers up to which, $4 rows and $5 bytes of a shard. A row may take
     megabytes. The lateral join reads an index from the number on, regardless of the planner's statistics. ``condition``
     replaces that of the first number.
+
+    Of ``sizes``, the second is computed only of rows that are within the limit by the first: each read would decompress
+    thousands of large rows to return one.
     """
+    stored_size, size = sizes
     return f"""
 select {columns}
 from unnest($1::smallint[], $2::bigint[], $3::bigint[]) k(shard, after, last)
 cross join lateral (
-    select *, sum({size_expression}) over (order by {sequence_column} rows unbounded preceding)
-           - ({size_expression}) as bytes_before
-    from (select * from {table} where shard = k.shard and {condition or f"{sequence_column} > k.after"}
-            and {sequence_column} <= k.last order by {sequence_column} limit $4) t
+    select *, sum({size}) over (order by {sequence_column} rows unbounded preceding) - ({size}) as bytes_before
+    from (
+        select *, sum({stored_size}) over (order by {sequence_column} rows unbounded preceding)
+               - ({stored_size}) as stored_bytes_before
+        from (select * from {table} where shard = k.shard and {condition or f"{sequence_column} > k.after"}
+                and {sequence_column} <= k.last order by {sequence_column} limit $4) t
+    ) t
+    where t.stored_bytes_before < $5
 ) t
 {join}
 where t.bytes_before < $5
@@ -128,21 +142,15 @@ order by t.shard, t.{sequence_column}
 
 
 FEED_QUERIES: Mapping[Feed, tuple[str, type[FeedRow]]] = {
-    "events": (
-        _build_feed_query(EVENT_COLUMNS, "event", "position", "octet_length(data::text)", JOIN_STREAM),
-        EventRow,
-    ),
-    "published": (
-        _build_feed_query(EVENT_COLUMNS, "event", "live_number", "octet_length(data::text)", JOIN_STREAM),
-        EventRow,
-    ),
+    "events": (_build_feed_query(EVENT_COLUMNS, "event", "position", EVENT_SIZES, JOIN_STREAM), EventRow),
+    "published": (_build_feed_query(EVENT_COLUMNS, "event", "live_number", EVENT_SIZES, JOIN_STREAM), EventRow),
     # Archived verdicts are skipped: they were published long ago.
     "verdicts": (
-        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", VERDICT_SIZE, "", FROM_FIRST_KEPT),
+        _build_feed_query(VERDICT_COLUMNS, "verdict", "number", VERDICT_SIZES, "", FROM_FIRST_KEPT),
         VerdictRow,
     ),
     "dead_letters": (
-        _build_feed_query(DEAD_LETTER_COLUMNS, "dead_letter", "number", DEAD_LETTER_SIZE, JOIN_SOURCE),
+        _build_feed_query(DEAD_LETTER_COLUMNS, "dead_letter", "number", DEAD_LETTER_SIZES, JOIN_SOURCE),
         DeadLetterRow,
     ),
 }

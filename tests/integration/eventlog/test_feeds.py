@@ -90,6 +90,44 @@ async def test_feed_read_stops_at_row_or_byte_limit_and_returns_at_least_one_row
         await connection.close()
 
 
+WAITING_VERDICTS = """
+with decided as (
+    insert into decided_command
+    select 0, n, 1, gen_random_uuid(), true, 'hash', $1::smallint, 0, n, 0, now()
+    from generate_series($2::int, $3::int) n
+    returning number)
+insert into verdict_body select now(), 0, d.number, null, v.body, '{}'
+from decided d, (
+    select json_build_object('errors', json_agg(json_build_object('path', 'data.users.' || i || '.name', 'message',
+                                                                  'must be a string'))) as body
+    from generate_series(1, 32000) i) v
+"""
+DECOMPRESSED_BLOCKS = """
+select sum(pg_stat_get_xact_blocks_fetched(c.reltoastrelid))::bigint
+from pg_class c where c.oid in (select i.inhrelid from pg_inherits i where i.inhparent = 'verdict_body'::regclass)
+"""
+
+
+async def test_cost_of_reading_large_verdicts_does_not_grow_with_those_that_wait(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        source = await EventStore(connection).current_incarnation("commands")
+        feed_reader, waiting, costs = FeedReader(connection), 0, []
+        for number in (20, 100):
+            # Of two megabytes, as a verdict that lists the errors of a large command.
+            await connection.execute(WAITING_VERDICTS, source, waiting + 1, number)
+            waiting = number
+            async with connection.transaction(isolation="repeatable_read"):
+                before = await connection.fetchval(DECOMPRESSED_BLOCKS)
+                rows = await feed_reader.read("verdicts", [0], [0], [waiting], 5_000, 1 << 20)
+                costs.append(await connection.fetchval(DECOMPRESSED_BLOCKS) - before)
+            assert [row_number("verdicts", row) for row in rows] == [1]
+
+        assert 0 < costs[0] == costs[1]
+    finally:
+        await connection.close()
+
+
 async def read_page_sizes(feed_reader: FeedReader, before: int) -> list[int]:
     """Read the pages of course 1's updates before a position and return the characters of each; all are read once."""
     positions, sizes = [], []

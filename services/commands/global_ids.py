@@ -1,6 +1,7 @@
 """Converts global ids in commands to local ids."""
 
 import functools
+import json
 import re
 from typing import Any
 
@@ -8,7 +9,8 @@ import orjson
 
 from schemas.fields import parse_id
 from schemas.global_ids import to_local_id
-from services.commands.parse import decode_strictly
+from services.commands.parse import reject_duplicate_keys
+from services.commands.parse_errors import reject_constant
 
 # Generated ids (of provisional grades and comments) are never published as global ids.
 ID_FIELDS = frozenset(
@@ -18,6 +20,7 @@ ID_FIELDS = frozenset(
     }
 )  # fmt: skip
 ID_LIST_FIELDS = frozenset({"student_ids", "grader_ids", "assigned_to"})
+_INTEGER_DIGITS_MAX = 19
 
 
 def localize_ids(value: bytes | None, shard: int | None) -> bytes | None:
@@ -25,9 +28,27 @@ def localize_ids(value: bytes | None, shard: int | None) -> bytes | None:
     if shard is None or value is None or not _global_id_pattern(shard).search(value):
         return value
     try:
-        return orjson.dumps(_localize(decode_strictly(value), shard))
+        return orjson.dumps(_localize(_DECODER.decode(value.decode()), shard))
     except (ValueError, TypeError, RecursionError):
         return value  # The parser explains what is wrong with it.
+
+
+def _keep_text(number: str) -> orjson.Fragment:
+    """Keep a number as it was sent: the parser refuses one that is out of range, of which a float would make null."""
+    return orjson.Fragment(number)
+
+
+def _parse_integer(digits: str) -> int | orjson.Fragment:
+    """Parse what may be an id, and keep any other integer as it was sent."""
+    return int(digits) if digits.isdecimal() and len(digits) <= _INTEGER_DIGITS_MAX else _keep_text(digits)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=reject_duplicate_keys,
+    parse_float=_keep_text,
+    parse_int=_parse_integer,
+    parse_constant=reject_constant,
+)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from math import isinf
 from typing import Any
 
 import orjson
@@ -53,7 +54,7 @@ def _upcast_value(value: bytes) -> bytes | None:
     try:
         upcast_command = upcast(decode_strictly(value)) if UPCASTERS else None
         return None if upcast_command is None else orjson.dumps(upcast_command)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):  # TypeError: an integer of more than 64 bits.
         return None
 
 
@@ -69,7 +70,8 @@ def _may_have_duplicate_keys(value: bytes, command: Command) -> bool:
     return key_count_max != field_count
 
 
-def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object. Raises ValueError if it repeats a key."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("an object repeats a key")
@@ -81,8 +83,17 @@ def decode_strictly(value: bytes) -> Any:
     return _STRICT_DECODER.decode(value.decode())
 
 
+def _parse_finite(number: str) -> float:
+    """Parse a number. Raises ValueError for one out of range, which JSON cannot express once it is a float."""
+    if isinf(parsed := float(number)):
+        raise ValueError("a number is out of range")
+    return parsed
+
+
 # Parsers accept a repeated key, but differ in which of its values they keep.
-_STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_constant=reject_constant)
+_STRICT_DECODER = json.JSONDecoder(
+    object_pairs_hook=reject_duplicate_keys, parse_float=_parse_finite, parse_constant=reject_constant
+)
 
 
 def _hash_content(command: Command) -> bytes:

@@ -1,5 +1,6 @@
 """Global ids of our own shard become local ids, in commands and tokens alike."""
 
+import dataclasses
 from typing import Any
 
 import orjson
@@ -7,7 +8,7 @@ import pytest
 
 from schemas.global_ids import to_local_id
 from services.commands.global_ids import localize_ids
-from services.commands.parse import ParsedCommand, parse
+from services.commands.parse import InvalidCommand, ParsedCommand, parse
 
 SHARD = 7414
 BASE = SHARD * 10**13
@@ -66,6 +67,25 @@ def test_every_list_of_ids_is_localized_and_nothing_else() -> None:
         **data, "assigned_to": [31, 32], "student_ids": [31], "final_grader_id": 31,
         "users": [{"user_id": 31, "sis_user_id": text, "login_id": text, "name": text}],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1e400", "-1e400", "0.1000000000000000055", "1E2", "1.50", "-0", "-0.0", "100", "9007199254740993",
+        "9" * 19, "1" + "0" * 24, "9" * 5_000,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("data", ['"score": %s', '"score": 1, "rubric_assessment": {"c": {"points": %s}}'])
+def test_numbers_of_a_command_with_global_ids_mean_what_was_sent(data: str, number: str) -> None:
+    def parse_with(course_id: int) -> object:
+        sent = orjson.dumps(command(course_id=course_id, data={"student_id": "31"})).decode()
+        value = sent.replace('"student_id":"31"', '"student_id":"31",' + data % number)
+        parsed = parse(localize_ids(value.encode(), SHARD))
+        # The content of an invalid command is what was sent, the form of ids included.
+        return dataclasses.replace(parsed, content_hash=b"") if isinstance(parsed, InvalidCommand) else parsed
+
+    assert parse_with(BASE + 1001) == parse_with(1001)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,14 @@ def test_unknown_command_version_is_rejected(wrong: bytes, monkeypatch: pytest.M
     assert parsed.reason in ("unsupported_version", "invalid_command")
 
 
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"1" + b"0" * 30])
+def test_number_out_of_range_in_an_earlier_version_is_rejected(number: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(UPCASTERS, ("record_provisional_comment", 0), upcast_to_version_1)
+    old = (RELEASED_FOLDER / "record_provisional_comment.0.json").read_bytes()
+    parsed = parse(old.replace(b'"version": 0', b'"version": 0, "correlation_id": ' + number))
+    assert isinstance(parsed, InvalidCommand)
+
+
 def add_comment_id(payload: Json) -> Json:
     """Add an id to comments, which had a time of their own and no id."""
     return {"id": "9", **{name: value for name, value in payload.items() if name != "created_at"}}

@@ -1,5 +1,6 @@
 """Step 6 of 6: append the events, verdicts and dead letters of a batch in one transaction."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -20,6 +21,9 @@ from services.eventlog.first_verdicts import FirstVerdict
 from services.eventlog.store import EventStore
 from services.moderation.decisions import Accepted
 
+LOGGER = logging.getLogger(__name__)
+STREAM_NUMBERS_CONSTRAINT = "stream_pkey"
+
 
 class BatchWriter:
     """Collects the rows of a batch, applies its events to the cached states, and appends the rows.
@@ -27,6 +31,7 @@ class BatchWriter:
     ``first_verdicts``: by command key, from the log and the batch so far. ``size``: characters of JSON and bytes of
     dead letters so far. ``persons_with_data``: those of the persons to erase whose personal data the log has;
     ``may_erase``: whether there are any to erase. ``is_complete``: everything that any command needs was read.
+    ``has_taken_stream_numbers``: the append was refused, because the log has streams with numbers of new ones.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class BatchWriter:
         self._other_keys = 0
         self._sealer = BatchSealer(rows, persons_with_data)
         self.size = 0
+        self.has_taken_stream_numbers = False
 
     def is_loaded(self, incoming: IncomingCommand) -> bool:
         """Return whether everything that the command is decided on was read; if not, the batch ends before it."""
@@ -143,8 +149,11 @@ class BatchWriter:
         try:
             if not await event_store.append(self._rows):
                 return False
-        except asyncpg.UniqueViolationError:
+        except asyncpg.UniqueViolationError as error:
             # A writer of another shard took a command id or an assignment id of this batch.
+            LOGGER.info("an append was refused by %s and is decided again", error.constraint_name)
+            # After a failover that lost commits, the sequence gives numbers again that were kept from before.
+            self.has_taken_stream_numbers = error.constraint_name == STREAM_NUMBERS_CONSTRAINT
             return False
         self._append_seconds = time.monotonic() - started_at
         heads, new_counts = self._rows.heads, self._rows.new_counts

@@ -120,7 +120,7 @@ class CommandProcessor:
                 meter = BatchMeter(batch, self._limits, self._give_way)
                 count = await self._decide(part, batch, meter)
                 appended = await batch.append(self.event_store)
-                self._keep_unused_stream_numbers(batch if appended else None)
+                self._keep_unused_stream_numbers(batch, appended)
             if appended:
                 # A failure is the connection's, which the next query reports: readers find the rows a little later.
                 with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -228,14 +228,16 @@ class CommandProcessor:
         numbers, self._stream_numbers = self._stream_numbers[:count], self._stream_numbers[count:]
         return [(number, secrets.token_bytes(SECRET_BYTES)) for number in numbers]
 
-    def _keep_unused_stream_numbers(self, appended: BatchWriter | None) -> None:
+    def _keep_unused_stream_numbers(self, batch: BatchWriter, appended: bool) -> None:
         """Keep the numbers that no appended stream uses for the next batch: most were taken for refused commands.
 
         After an error they are dropped, because the batch may have been appended.
         """
         numbers = {stream_id.number for stream_id in self.state_cache.new_stream_ids.values()}
-        if appended is not None:
-            numbers -= appended.new_stream_numbers
+        if appended:
+            numbers -= batch.new_stream_numbers
+        if batch.has_taken_stream_numbers:
+            numbers, self._stream_numbers = set(), []
         self._stream_numbers = [*sorted(numbers), *self._stream_numbers]
         self.state_cache.assign_stream_ids([], [])
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import asyncpg
 
+from services.config.base import SettingsError
 from services.eventlog.append_batch import AppendBatch, ShardHead
 from services.eventlog.append_signal import notify_appended
 from services.eventlog.clocks import verify_clock
@@ -63,6 +64,11 @@ select s.*, (select e.version from event e where e.stream = s.number order by e.
 from ({STREAMS}) s
 """
 LOCK_SHARDS = "select 1 from shard s where s.shard = any($1::smallint[]) order by s.shard for update"
+# The highest number is that of before the numbers are drawn, of which even other writers' streams have lower ones.
+DRAW_STREAM_NUMBERS = """
+select array(select nextval('stream_number') from generate_series(1, $1)),
+       (select coalesce(max(s.number), 0) from stream s)
+"""
 APPEND = "select append($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 START_INCARNATION = "insert into source (topic, reason, beginnings) values ($1, $2, $3) returning number"
 CURRENT_INCARNATION = "select number from source where topic = $1 order by number desc limit 1"
@@ -110,6 +116,10 @@ class UnstorableRows(Exception):
 
     def __str__(self) -> str:
         return f"PostgreSQL refuses a row for what it contains: {self.args[0]}"
+
+
+class StreamNumbersBehind(SettingsError):
+    """The sequence of stream numbers was set to numbers that streams have; the message has the remedy."""
 
 
 class EventStore:
@@ -208,9 +218,21 @@ class EventStore:
         await write_snapshot(self.connection, self.encryption_keys, snapshot)
 
     async def draw_stream_numbers(self, count: int) -> list[int]:
-        """Take stream numbers from the sequence. A number that is never used leaves a harmless gap."""
-        rows = await self.connection.fetch("select nextval('stream_number') from generate_series(1, $1)", count)
-        return [row[0] for row in rows]
+        """Take stream numbers from the sequence. A number that is never used leaves a harmless gap.
+
+        Raises:
+            StreamNumbersBehind: the sequence gives numbers that streams have.
+        """
+        row = await self.connection.fetchrow(DRAW_STREAM_NUMBERS, count)
+        assert row is not None
+        numbers: list[int] = row[0]
+        if row[1] >= numbers[0]:
+            raise StreamNumbersBehind(
+                "the sequence stream_number is behind the numbers of the log's streams, as in a copy by logical"
+                " replication; nothing is decided for new courses and assignments. Run as the database's owner:"
+                " select setval('stream_number', (select max(number) from stream))"
+            )
+        return numbers
 
     async def lock(self, shards: Sequence[int]) -> None:
         """Lock shards until the end of the surrounding transaction."""

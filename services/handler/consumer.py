@@ -45,6 +45,8 @@ COMMIT_SECONDS_MAX = 2
 # Another handler processed records of the batch or owns its partitions by now, or the log lost records processed
 # before it: fetch again instead of retrying.
 REFETCH_ERRORS = (ConcurrentAppend, *KAFKA_CLIENT_ERRORS)
+# So many refusals of appends in a row are no other writer's: the next one would be refused, too.
+REFUSED_APPENDS_MAX = 5
 Records = Sequence[ConsumerRecord[Any, Any]]
 
 
@@ -77,6 +79,7 @@ class CommandConsumer(ConsumerRebalanceListener):
         self.offset_committer = OffsetCommitter()
         self.faststream_subscriber: Any = None
         self.stopping = False
+        self._refused_appends = 0
         # Partitions whose position is compared with the watermark at the next check of the log.
         self.unverified: set[int] = set()
         # Kept when the log is connected again.
@@ -144,9 +147,12 @@ class CommandConsumer(ConsumerRebalanceListener):
                 try:
                     await self._process_batch(records, cast(AIOKafkaConsumer, message.consumer))
                     await self._mark_acked(message)
+                    self._refused_appends = 0
                     return
-                except REFETCH_ERRORS:
+                except REFETCH_ERRORS as error:
                     self.telemetry.record_failure()
+                    if isinstance(error, ConcurrentAppend):
+                        await self._pause_if_refused_again()
                     raise
                 except LOG_ERRORS as error:
                     problem = str(error) if isinstance(error, EXPLAINED_ERRORS) else describe_error(error)
@@ -173,6 +179,14 @@ class CommandConsumer(ConsumerRebalanceListener):
             raise
         finally:
             self.lag.finish_batch(() if self.session is None else self.session.position_tracker.stopped)
+
+    async def _pause_if_refused_again(self) -> None:
+        self._refused_appends += 1
+        if self._refused_appends >= REFUSED_APPENDS_MAX:
+            problem = "the log refuses the same records again and again: PostgreSQL's log names the constraint"
+            LOGGER.warning("%s; retrying in %s s", problem, RETRY_SECONDS[-1])
+            self.health.set_component_problem(self.name, problem)
+            await asyncio.sleep(RETRY_SECONDS[-1])
 
     async def _process_batch(self, records: RecordBatch, consumer: AIOKafkaConsumer) -> None:
         session, started_at = await self._ensure_connected(), time.time()

@@ -156,6 +156,15 @@ select e.shard, (select max(position) from event where shard = e.shard) + 1, e.s
 from event e join stream s on s.number = e.stream where s.course = $1
 """
 
+REFUSE_STREAMS = """
+create function refuse_streams() returns trigger language plpgsql as $$
+begin
+    raise exception using errcode = 'unique_violation', constraint = 'another';
+end
+$$;
+create trigger refuse_streams before insert on stream for each row execute function refuse_streams()
+"""
+
 
 async def decide_courses(system: System, **environment: str) -> tuple[Process, int, str, str]:
     """Let one handler decide COURSES courses; return it, a shard, a course of that shard and one of another shard."""
@@ -229,6 +238,22 @@ async def test_key_that_another_master_key_wraps_pauses_only_its_partition_and_i
     await wait_until(
         lambda: relay.get_metric("moderation_relay_active") == count_lanes() - 1, "the other lanes are worked"
     )
+
+
+async def test_append_that_a_constraint_refuses_again_and_again_is_tried_with_pauses_and_named(system: System) -> None:
+    handler = await start_handler(system)
+    async with connected(system) as connection:
+        await connection.execute(REFUSE_STREAMS)
+        await send_all(system, course_commands(1))
+        await wait_until(lambda: "again and again" in handler.get_readiness()[1], "the handler is not ready")
+        since, attempts = time.monotonic(), handler.log.read_text().count("was refused by")
+        await wait_until(
+            lambda: handler.log.read_text().count("was refused by") > attempts, "the records are tried again"
+        )
+        assert time.monotonic() - since > RETRY_SECONDS[-1] / 2
+        await connection.execute("drop trigger refuse_streams on stream")
+    await wait_until_processed(system, 1)
+    await handler.wait_until_ready()
 
 
 async def test_failing_record_pauses_only_its_partition_and_is_retried_after_a_pause(system: System) -> None:

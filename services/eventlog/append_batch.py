@@ -181,6 +181,20 @@ class AppendBatch:
             )
         )
 
+    def ordered_streams(self) -> list[NewStream]:
+        """Return the new streams in one order for all writers: of two with the same ids one waits and then fails.
+
+        In their own orders each could wait for the other, which PostgreSQL ends as a deadlock.
+        """
+        return sorted(
+            self.streams,
+            key=lambda s: (
+                s.root_account,
+                s.assignment is not None,
+                s.course if s.assignment is None else s.assignment,
+            ),
+        )
+
     def expected_heads(self) -> list[tuple[int, int, int, int]]:
         """Return the shards that the batch writes to, ascending, with the heads it was decided on."""
         heads = ((shard, self.heads[shard]) for shard in sorted(self.new_counts))

@@ -119,8 +119,11 @@ class EncryptionKeys:
         """
         if not await self.verify_master_key():
             await self._record_master_key()
-        rows: list[tuple[object, ...]] = [(key.id, *person, None, wrap_key(key.key)) for person, key in persons.items()]
-        rows += [(key.id, None, None, None, day, wrap_key(key.key)) for day, key in days.items()]
+        # In one order for all writers: of two with the same keys one waits and then fails; neither deadlocks.
+        rows: list[tuple[object, ...]] = [
+            (key.id, *person, None, wrap_key(key.key)) for person, key in sorted(persons.items())
+        ]
+        rows += [(key.id, None, None, None, day, wrap_key(key.key)) for day, key in sorted(days.items())]
         await self.connection.execute(INSERT_KEYS, *[list(column) for column in zip(*rows, strict=True)])
 
     async def verify_master_key(self, *, may_record: bool = False) -> bool:

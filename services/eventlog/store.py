@@ -273,7 +273,7 @@ class EventStore:
                     list(batch.watermarks),
                     list(batch.watermarks.values()),
                     batch.decided_at,
-                    batch.streams,
+                    batch.ordered_streams(),
                     batch.events,
                     batch.verdicts,
                     batch.dead_letters,

@@ -1,16 +1,19 @@
 """The guarantees of the log, on a real PostgreSQL."""
 
 import asyncio
+import itertools
 import json
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date, timedelta
 
 import asyncpg
 import pytest
 
 from deploy.local.postgres import create_database
 from services.eventlog.append_batch import AppendBatch, RecordCoordinates
+from services.eventlog.encryption_keys import new_encryption_key
 from services.eventlog.postgres import READER, WRITER, connect
 from services.eventlog.store import EventStore
 from services.runtime.errors import describe_error
@@ -160,6 +163,32 @@ async def test_concurrent_appends_of_the_same_ids_in_opposite_order_do_not_deadl
                 batch.add_verdict(number, 1, command_id, True, b"hash", coordinates, None, "{}", "{}")
             batches.append(log.append(batch))
         outcomes = await asyncio.gather(*batches, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if outcome is not True] == [asyncpg.UniqueViolationError]
+
+
+@pytest.mark.parametrize("what", ["assignments", "courses", "days"])
+async def test_concurrent_appends_of_the_same_streams_or_keys_in_opposite_order_do_not_deadlock(
+    open_store: OpenStore, what: str
+) -> None:
+    writers = [await open_store(), await open_store()]
+    source = await writers[0].current_incarnation("commands")
+    stream_numbers, ids_per_batch = itertools.count(1), 50
+    for turn in range(30):
+        appends = []
+        for shard, log in enumerate(writers):
+            context = await log.read_batch_context([shard], [])
+            batch = AppendBatch(source, context.decided_at, context.heads, await log.watermarks(source, [shard]))
+            coordinates = RecordCoordinates(shard, turn, 1)
+            batch.add_verdict(shard, 1, str(uuid.uuid4()), True, b"hash", coordinates, None, "{}", "{}")
+            for step in range(ids_per_batch):
+                id_ = turn * ids_per_batch + 1 + (step if shard else ids_per_batch - 1 - step)
+                if what == "days":
+                    batch.new_day_keys[date(2026, 1, 1) + timedelta(days=id_)] = new_encryption_key()
+                else:
+                    course, assignment = (id_, None) if what == "courses" else (1, id_)
+                    batch.add_stream(next(stream_numbers), 1, course, assignment, shard)
+            appends.append(log.append(batch))
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes if outcome is not True] == [asyncpg.UniqueViolationError]
 
 

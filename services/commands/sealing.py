@@ -182,7 +182,8 @@ async def recognize_repeated_commands(
 ) -> None:
     """Replace stored content hashes with the plain ones of the commands that they match.
 
-    A stored hash whose key was deleted is kept: its command id then counts as used with other content.
+    A stored hash whose key was deleted (of an invalid command: its day's) is kept: its command id then counts as used
+    with other content.
     """
     repeated = [incoming for incoming in incoming_commands if incoming.command_key in first_verdicts]
     if not repeated:

@@ -25,7 +25,11 @@ class HandlerSettings(ProcessSettings, ShardSettings, TokenSettings):
     )
     handler_subscribers: int = Field(default=2, ge=1, le=64, description="a number from 1 to 64")
     dead_letter_days: int = Field(
-        default=90, ge=1, le=3_650, description="the days for which contents of dead letters are kept, from 1 to 3650"
+        default=90,
+        ge=1,
+        le=3_650,
+        description="the days for which contents of dead letters are kept and repeated invalid commands recognized,"
+        " from 1 to 3650",
     )
     handler_batch_records: int = Field(default=1_000, ge=1, le=5_000, description="a number from 1 to 5000")
     handler_cache_mib: int = Field(default=256, ge=1, le=65_536, description="a number of MiB from 1 to 65536")

@@ -253,6 +253,10 @@ async def test_repeated_command_with_personal_data_is_a_duplicate_until_its_pers
 
     assert second == {**first, "duplicate": True}
     assert other["reason"] == "command_id_reused"
+
+    await EncryptionKeys(course.connection).delete_old_days(-2)
+    [late] = await course.process(course.command("erase_person", {"user_id": "x"}, command_id=command_id))
+    assert late["reason"] == "command_id_reused", "what was said is known no more, and nothing is decided anew"
     assert after["reason"] == "command_id_reused"
 
 

@@ -43,7 +43,8 @@ from event e where e.stream = $1 and e.version <= $3 and (e.data->>'student_id' 
 order by e.version
 """
 POSITION_AT_VERSION = "select e.position from event e where e.stream = $1 and e.version = $2"
-# $1 streams, $2 a time. recorded_at never decreases within a shard, so that a time corresponds to one position.
+# $1 streams, $2 a time. recorded_at never decreases within a shard, so that a time corresponds to one position. It is
+# read before a batch is decided: what is appended a moment later may be of a time that was asked for before.
 POSITION_AT_TIME = """
 select case when $2::timestamptz <= clock_timestamp()
        then (select max(e.position) from event e where e.stream = any($1::bigint[]) and e.recorded_at <= $2) end

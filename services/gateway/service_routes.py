@@ -51,7 +51,12 @@ AsOfVersion = Annotated[
 ]
 AsOfTime = Annotated[
     OptionalQueryText,
-    Query(description="the state as of this time (RFC 3339)", json_schema_extra={"format": "date-time"}),
+    Query(
+        description="the state as of this time (RFC 3339). Decisions are dated from when they begin: of the last"
+        " seconds, one that is not completed is missing, and the same time is later answered with it. A version always"
+        " has the same decisions",
+        json_schema_extra={"format": "date-time"},
+    ),
 ]
 PendingPlaceText = Annotated[
     OptionalQueryText,

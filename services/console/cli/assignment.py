@@ -38,7 +38,11 @@ AssignmentIdArgument = Annotated[
 VersionOption = Annotated[int | None, typer.Option(min=1, max=VERSION_MAX, help="State at this version of its stream.")]
 AtOption = Annotated[
     datetime | None,
-    typer.Option(formats=TIME_FORMATS, metavar=TIME_METAVAR, help="State at this time; UTC by default."),
+    typer.Option(
+        formats=TIME_FORMATS,
+        metavar=TIME_METAVAR,
+        help="State at this time; UTC by default. Of the last seconds, decisions may be missing.",
+    ),
 ]
 
 

@@ -9,10 +9,10 @@ from services.commands.command_state import CommandState
 from services.commands.deduplication import Duplicate
 from services.commands.event_metadata import build_causation, build_event_metadata, encode_request
 from services.commands.incoming_command import IncomingCommand, ReadableCommand
-from services.commands.state_size import estimate_large_event_bytes
 from services.commands.verdict_body import encode_duplicate_verdict, encode_verdict
 from services.eventlog.personal_data import encode_values
 from services.eventlog.personal_fields import may_have_personal_values, take_out
+from services.eventlog.state_size import estimate_large_event_bytes
 from services.moderation.commands import Command
 from services.moderation.decisions import (
     COMMAND_EXPIRED,
@@ -47,7 +47,7 @@ class SerializedEvent:
 
     ``is_live``: it causes a grade_change. ``personal_data``: by user id, the parts taken out of ``data`` and stored
     encrypted. ``request``: the HTTP request, which belongs to ``metadata`` and is stored encrypted.
-    ``large_event_bytes``: the memory of its texts, the personal ones included, see :mod:`services.commands.state_size`.
+    ``large_event_bytes``: the memory of its texts, the personal ones included, see :mod:`services.eventlog.state_size`.
     """
 
     event: Event

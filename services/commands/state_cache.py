@@ -9,10 +9,10 @@ from datetime import datetime
 from services.commands.command_state import NO_STATE, PLACEHOLDER_STREAM_ID, CommandState, NewStreamId, StreamName
 from services.commands.incoming_command import ReadableCommand
 from services.commands.parse import InvalidCommand
-from services.commands.state_size import estimate_assignment_bytes, estimate_course_bytes, estimate_large_event_bytes
 from services.commands.stream_reading import CachedName, StreamKey, read_streams
 from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
 from services.eventlog.snapshots import RestoredState, Snapshot, make_snapshot
+from services.eventlog.state_size import estimate_assignment_bytes, estimate_course_bytes, estimate_large_event_bytes
 from services.eventlog.store import EventStore, Stream
 from services.eventlog.stored_events import StoredEvent
 from services.moderation.assignment import Assignment
@@ -24,7 +24,7 @@ from services.moderation.evolve import evolve_assignment
 from services.moderation.evolve_course import evolve_course
 
 BYTES_MAX = 256 << 20
-"""The limit for all subscribers of a process together, see :mod:`services.commands.state_size`."""
+"""The limit for all subscribers of a process together, see :mod:`services.eventlog.state_size`."""
 STREAMS_OF_A_COMMAND = 2
 NEW_SNAPSHOTS_MAX = 4
 """How many snapshots are kept in memory until the batch is appended; other assignments get theirs the next time."""
@@ -192,7 +192,7 @@ class StateCache:
             self.assignments[stream.root_account, stream.assignment] = (state.assignment, stream)
 
     def apply(self, state: CommandState, event: Event, position: int, at: datetime, large_event_bytes: int) -> None:
-        """Apply a new event to its state in place; ``large_event_bytes``: see :mod:`services.commands.state_size`."""
+        """Apply a new event to its state in place; ``large_event_bytes``: see :mod:`services.eventlog.state_size`."""
         if state.assignment is None:
             evolve_course(state.course, event, position=position, at=at)  # type: ignore[arg-type]  # Of a course.
             if isinstance(event, PersonErased):

@@ -14,7 +14,8 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings, HttpSetting
     """Settings of the gateway.
 
     Links to this service start with ``gateway_url``, links to the LMS's pages with ``lms_url``. The gateway signs its
-    commands with ``command_key``, for handlers with COMMAND_AUTH.
+    commands with ``command_key``, for handlers with COMMAND_AUTH. ``gateway_cache_mib`` limits the memory of cached
+    courses and assignments.
     """
 
     gateway_port: int = Field(ge=1, le=65_535, description="the port to serve HTTP on")
@@ -32,6 +33,7 @@ class GatewaySettings(ProcessSettings, ShardSettings, TokenSettings, HttpSetting
         le=1_000_000,
         description="the requests that a user may send in a minute, from 1 to 1000000",
     )
+    gateway_cache_mib: int = Field(default=160, ge=1, le=65_536, description="a number of MiB from 1 to 65536")
 
     @property
     def separate_health_port(self) -> int:

@@ -1,6 +1,7 @@
 """Folds stored events into domain states: event by event, or an assignment as of a version or time."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,12 @@ from typing import cast
 import orjson
 
 from services.eventlog.grade_events import apply_grade_event
+from services.eventlog.state_size import (
+    STREAM_BYTES,
+    estimate_assignment_bytes,
+    estimate_course_bytes,
+    estimate_large_event_bytes,
+)
 from services.eventlog.store import Stream
 from services.eventlog.stored_events import StoredEvent
 from services.eventlog.stream_reader import StreamReader
@@ -64,17 +71,30 @@ def _parse_id(text: str | None) -> int | None:
 class LoadedStream:
     """A stream and its state; ``state`` is None until the first event of an assignment is applied.
 
-    ``is_outdated``: a person of its course was erased since, so that it has to be read again.
+    ``large_event_bytes``: the memory of its large events' texts, see :mod:`services.eventlog.state_size`.
+    ``erasures_until``: the state has no text of a person whose erasure is at this position of the shard or before it.
     """
 
     stream: Stream
     state: Course | Assignment | None = None
-    is_outdated: bool = False
+    large_event_bytes: int = 0
+    erasures_until: int = 0
 
     @property
     def version(self) -> int:
         """The version of the last event applied, 0 before the first."""
         return 0 if self.state is None else self.state.version
+
+    @property
+    def estimated_bytes(self) -> int:
+        """The memory of the state."""
+        match self.state:
+            case None:
+                return STREAM_BYTES
+            case Course():
+                return estimate_course_bytes(self.state)
+            case Assignment():
+                return estimate_assignment_bytes(self.state) + self.large_event_bytes
 
     def apply(self, stored_event: StoredEvent) -> None:
         """Apply an event if it is the next one: two concurrent reads may return the same event."""
@@ -90,14 +110,19 @@ class LoadedStream:
             self.state = new_assignment(self.stream, stored_event)
         assert isinstance(self.state, Assignment)
         apply_assignment_event(self.state, stored_event)
+        self.large_event_bytes += estimate_large_event_bytes(stored_event.data)
 
 
 async def apply_events(streams: Mapping[int, LoadedStream], events: Sequence[StoredEvent]) -> None:
-    """Apply events to their streams, which are given by stream number."""
+    """Apply events to their streams, which are given by stream number.
+
+    Other tasks run between every EVENTS_PER_YIELD of them, and none after the last.
+    """
     for start in range(0, len(events), EVENTS_PER_YIELD):
+        if start:
+            await asyncio.sleep(0)
         for stored_event in events[start : start + EVENTS_PER_YIELD]:
             streams[stored_event.stream].apply(stored_event)
-        await asyncio.sleep(0)
 
 
 async def load_as_of(
@@ -125,7 +150,9 @@ async def load_as_of(
     if position is None and (version is not None or at is not None):
         return None
     loaded = {stream.number: LoadedStream(stream) for stream in streams}
-    await apply_events(loaded, await reader.events(numbers, position))
+    async with contextlib.aclosing(reader.pages(dict.fromkeys(numbers, 0), position)) as pages:
+        async for page in pages:
+            await apply_events(loaded, page)
     assignment, course = (loaded[number].state for number in numbers)
     if not isinstance(assignment, Assignment) or not isinstance(course, Course):
         return None

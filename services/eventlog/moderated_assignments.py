@@ -4,6 +4,7 @@ What is not needed to decide who may see an assignment, and in which state it is
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,13 +152,15 @@ async def _load_courses(reader: StreamReader, streams: Sequence[Stream], courses
     """Add the courses of assignments, with names, roles and enrolments, but without people."""
     wanted = sorted({(stream.root_account, stream.course) for stream in streams})
     accounts, ids = [account for account, _ in wanted], [course for _, course in wanted]
-    found = {row[0]: Stream(*row) for row in await reader.connection.fetch(STREAMS, [], [], accounts, ids)}
-    courses.update((stream.course, Course(stream.root_account, stream.course)) for stream in found.values())
-    events = await reader.events_of_types(list(found), COURSE_EVENT_TYPES)
-    for start in range(0, len(events), EVENTS_PER_YIELD):
-        for event in events[start : start + EVENTS_PER_YIELD]:
-            apply_course_event(courses[found[event.stream].course], event)
-        await asyncio.sleep(0)
+    for row in await reader.connection.fetch(STREAMS, [], [], accounts, ids):
+        stream = Stream(*row)
+        course = courses[stream.course] = Course(stream.root_account, stream.course)
+        async with contextlib.aclosing(reader.pages({stream.number: 0}, types=COURSE_EVENT_TYPES)) as pages:
+            async for page in pages:
+                for number, event in enumerate(page, 1):
+                    apply_course_event(course, event)
+                    if number % EVENTS_PER_YIELD == 0:
+                        await asyncio.sleep(0)
 
 
 async def count_students(course: Course, assignment: Assignment, user_id: int) -> int:

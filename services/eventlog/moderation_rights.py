@@ -1,7 +1,10 @@
 """Whether a user may moderate or audit an assignment, found without the state of its students and grades."""
 
+import contextlib
+
 from services.eventlog.aggregates import apply_assignment_event, apply_course_event, new_assignment
 from services.eventlog.stream_reader import StreamReader
+from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.visibility import is_auditor
 
@@ -19,15 +22,15 @@ async def may_have_rights(reader: StreamReader, root_account: int, assignment_id
         return False
     assignment_stream = streams[0]
     streams += await reader.streams(root_account, assignment_stream.course, None)
-    events = await reader.events_of_types([stream.number for stream in streams], RIGHTS_EVENT_TYPES)
-    assignment_events = [event for event in events if event.stream == assignment_stream.number]
-    if not assignment_events:
-        return False
     course = Course(root_account, assignment_stream.course)
-    assignment = new_assignment(assignment_stream, assignment_events[0])
-    for event in assignment_events:
-        apply_assignment_event(assignment, event)
-    for event in events:
-        if event.stream != assignment_stream.number:
-            apply_course_event(course, event)
-    return assignment.permits_moderation(course, user_id) or is_auditor(course, user_id)
+    assignment: Assignment | None = None
+    versions = dict.fromkeys((stream.number for stream in streams), 0)
+    async with contextlib.aclosing(reader.pages(versions, types=RIGHTS_EVENT_TYPES)) as pages:
+        async for page in pages:
+            for event in page:
+                if event.stream == assignment_stream.number:
+                    assignment = assignment or new_assignment(assignment_stream, event)
+                    apply_assignment_event(assignment, event)
+                else:
+                    apply_course_event(course, event)
+    return assignment is not None and (assignment.permits_moderation(course, user_id) or is_auditor(course, user_id))

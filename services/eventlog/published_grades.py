@@ -1,6 +1,7 @@
 """Reads the grades that an assignment's publication published."""
 
 import asyncio
+import contextlib
 from typing import cast
 
 from services.eventlog.aggregates import EVENTS_PER_YIELD, decode_event
@@ -13,11 +14,12 @@ async def load_published_grades(reader: StreamReader, assignment: Assignment) ->
     """Return the grades published up to the version of the state, in their order; none before a publication."""
     if assignment.grades_published_at is None:
         return []
-    stored_events = await reader.events_of_types([assignment.stream_number], [GradePublished.name])
     published = []
-    for number, stored_event in enumerate(stored_events):
-        if stored_event.version <= assignment.version:
-            published.append(cast(GradePublished, decode_event(stored_event)))
-        if number % EVENTS_PER_YIELD == 0:
-            await asyncio.sleep(0)
+    async with contextlib.aclosing(reader.pages({assignment.stream_number: 0}, types=[GradePublished.name])) as pages:
+        async for page in pages:
+            for number, stored_event in enumerate(page, 1):
+                if stored_event.version <= assignment.version:
+                    published.append(cast(GradePublished, decode_event(stored_event)))
+                if number % EVENTS_PER_YIELD == 0:
+                    await asyncio.sleep(0)
     return published

@@ -1,6 +1,7 @@
 """Reads streams, verdicts and past states. Read-only."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,24 +12,19 @@ from services.eventlog.encryption_keys import EncryptionKeys
 from services.eventlog.personal_data import unseal_events
 from services.eventlog.postgres import Pool
 from services.eventlog.store import STREAMS, Stream
-from services.eventlog.stored_events import EVENTS, StoredEvent, as_stored_event
+from services.eventlog.stored_events import UNLIMITED, StoredEvent, as_stored_event, read_pages
 
 # $1 streams, $2 versions.
-EVENTS_AFTER = """
-select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
-from unnest($1::bigint[], $2::integer[]) k(stream, version)
-cross join lateral (select * from event e where e.stream = k.stream and e.version > k.version order by e.version) e
-order by e.stream, e.version
+HAS_EVENTS_AFTER = """
+select k.stream from unnest($1::bigint[], $2::integer[]) k(stream, version)
+where exists (select from event e where e.stream = k.stream and e.version > k.version)
 """
-# $1 streams, $2 position.
-EVENTS_UNTIL = """
-select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
-from event e where e.stream = any($1::bigint[]) and e.position <= $2 order by e.stream, e.version
-"""
-# $1 streams, $2 types.
-EVENTS_OF_TYPES = """
-select e.stream, e.position, e.version, e.type, e.type_version, e.data, e.metadata, e.recorded_at
-from event e where e.stream = any($1::bigint[]) and e.type = any($2::text[]) order by e.stream, e.version
+# $1 root account, $2 course.
+COURSE_HEAD = """
+select e.position
+from stream s
+cross join lateral (select e.position from event e where e.stream = s.number order by e.version desc limit 1) e
+where s.root_account = $1 and s.course = $2 and s.assignment is null
 """
 # $1 stream, $2-$3 versions: after, up to.
 EVENTS_PAGE = """
@@ -107,11 +103,15 @@ class StoredVerdict:
 class StreamReader:
     """Reads over one connection or pool. Every method may raise POSTGRES_ERRORS.
 
-    It must read the primary: a replica may lag behind a verdict that a client has seen.
+    It must read the primary: a replica may lag behind a verdict that a client has seen. ``page_limit``: how many pages
+    of events may be in memory at once.
     """
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record] | Pool") -> None:
+    def __init__(
+        self, connection: "asyncpg.Connection[asyncpg.Record] | Pool", page_limit: asyncio.Semaphore | None = None
+    ) -> None:
         self.connection = connection
+        self._page_limit = page_limit or UNLIMITED
         self.encryption_keys = EncryptionKeys(connection)
 
     async def streams(self, root_account: int, course: int | None, assignment: int | None) -> list[Stream]:
@@ -124,20 +124,25 @@ class StreamReader:
         )
         return [Stream(*row) for row in rows]
 
-    async def events_after(self, versions: Mapping[int, int]) -> list[StoredEvent]:
-        """Return the events of each stream after a version, in order, from one snapshot."""
-        rows = await self.connection.fetch(EVENTS_AFTER, list(versions), list(versions.values()))
-        return await self._unseal(rows)
+    def pages(
+        self, versions: Mapping[int, int], last_position: int | None = None, types: Sequence[str] | None = None
+    ) -> AsyncGenerator[list[StoredEvent], None]:
+        """Yield events of a course's streams after a version of each in pages, see :func:`read_pages`.
 
-    async def events(self, streams: Sequence[int], last_position: int | None = None) -> list[StoredEvent]:
-        """Return the events of the streams, each in order, up to ``last_position`` of their shard."""
-        if last_position is None:
-            return await self._unseal(await self.connection.fetch(EVENTS, streams, 0))
-        return await self._unseal(await self.connection.fetch(EVENTS_UNTIL, streams, last_position))
+        Close the generator (``contextlib.aclosing``).
+        """
+        return read_pages(self.connection, self.encryption_keys, versions, last_position, types, self._page_limit)
 
-    async def events_of_types(self, streams: Sequence[int], types: Sequence[str]) -> list[StoredEvent]:
-        """Return the events of the streams that have one of the types, each stream in order."""
-        return await self._unseal(await self.connection.fetch(EVENTS_OF_TYPES, streams, types))
+    async def changed_streams(self, versions: Mapping[int, int]) -> set[int]:
+        """Return the streams that have events after a version of each."""
+        return {
+            row[0] for row in await self.connection.fetch(HAS_EVENTS_AFTER, list(versions), list(versions.values()))
+        }
+
+    async def course_head(self, root_account: int, course: int) -> int:
+        """Return the position of the last event of a course's own stream, 0 before the first."""
+        position: int | None = await self.connection.fetchval(COURSE_HEAD, root_account, course)
+        return position or 0
 
     async def events_page(self, stream: int, after_version: int, last_version: int) -> list[StoredEvent]:
         """Return the events of a stream with versions above ``after_version`` up to ``last_version``."""

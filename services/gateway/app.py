@@ -1,5 +1,6 @@
 """The HTTP application: its dependencies, routes, middleware and error handlers."""
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -140,12 +141,13 @@ def build_app(settings: GatewaySettings, keys: JwkSet) -> FastAPI:
             rules,
             unauthenticated_per_minute=settings.unauthenticated_requests_per_minute,
         )
-        reader, pending_places = StreamReader(connection_pool), PendingPlaces(connection_pool)
+        reader = StreamReader(connection_pool, asyncio.Semaphore(CONNECTIONS_MAX))
+        pending_places = PendingPlaces(connection_pool)
         app.state.dependencies = Dependencies(
             authentication=authentication,
             health=health,
             reader=reader,
-            state_cache=StateCache(reader),
+            state_cache=StateCache(reader, settings.gateway_cache_mib << 20),
             document_cache=StateDocumentCache(),
             producer=command_producer,
             verdict_waiter=verdict_waiter,

@@ -1,34 +1,34 @@
 """Caches folded courses and assignments, and updates them on every read."""
 
 import asyncio
-from collections import OrderedDict
+import contextlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from services.eventlog.aggregates import LoadedStream, apply_events, load_as_of
 from services.eventlog.stream_reader import StreamReader
+from services.gateway.cached_streams import CachedStreams, StreamKey, get_key
 from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.events import PersonErased
 
-# Above this the least recently read streams are evicted.
-CACHED_EVENTS_MAX = 500_000
-
-StreamKey = tuple[int, str, int]
+# Past states that are folded at once, which the cache does not count; further requests for one wait.
+PAST_LOADS_MAX = 4
 
 
 class StateCache:
     """The cache. Every read queries the primary for new events, so that no answer is older than a verdict.
 
-    A state is valid until the next ``await``: another request may update it.
+    A state is valid until the next ``await``: another request may update it. ``bytes_max``: the approximate memory
+    above which the least recently read states are dropped.
     """
 
-    def __init__(self, reader: StreamReader) -> None:
+    def __init__(self, reader: StreamReader, bytes_max: int) -> None:
         self.reader = reader
-        self.streams: OrderedDict[StreamKey, LoadedStream] = OrderedDict()
-        # Counts applied erasures: a read that overlaps one is repeated.
-        self._erasure_count = 0
+        self.streams = CachedStreams(bytes_max)
         self._load_tasks: dict[StreamKey, asyncio.Task[LoadedStream | None]] = {}
+        self._past_loads = asyncio.Semaphore(PAST_LOADS_MAX)
 
     async def get_course(self, root_account: int, course_id: int) -> Course | None:
         """Return the current course, None if there is none."""
@@ -41,11 +41,10 @@ class StateCache:
 
     def find_cached_course_of_user(self, root_account: int, user_id: int) -> Course | None:
         """Return a cached course that knows the user, as of its last read."""
-        for (account, kind, _), loaded_stream in self.streams.items():
-            if account == root_account and kind == "course":
-                assert isinstance(loaded_stream.state, Course)
-                if user_id in loaded_stream.state.users:
-                    return loaded_stream.state
+        for loaded_stream in self.streams:
+            course = loaded_stream.state
+            if isinstance(course, Course) and course.root_account_id == root_account and user_id in course.users:
+                return course
         return None
 
     async def get_assignment(
@@ -60,17 +59,20 @@ class StateCache:
             if course_stream is None:
                 return None
             await self._catch_up([course_stream, assignment_stream])
-            if not assignment_stream.is_outdated:
-                break
-        assert isinstance(course_stream.state, Course)
-        assert isinstance(assignment_stream.state, Assignment)
-        return course_stream.state, assignment_stream.state
+            course, assignment = course_stream.state, assignment_stream.state
+            assert isinstance(course, Course)
+            assert isinstance(assignment, Assignment)
+            # It may hold texts of a person who was erased since its events were read: they are read again.
+            if course.erased_at_position <= assignment_stream.erasures_until:
+                return course, assignment
+            self._drop_outdated_assignments(course)
 
     async def load_as_of(
         self, root_account: int, assignment_id: int, *, version: int | None = None, at: datetime | None = None
     ) -> tuple[Course, Assignment] | None:
         """Load assignment and course as of a version or a time; None before the first event and for the future."""
-        course_and_assignment = await load_as_of(self.reader, root_account, assignment_id, version=version, at=at)
+        async with self._past_loads:
+            course_and_assignment = await load_as_of(self.reader, root_account, assignment_id, version=version, at=at)
         if course_and_assignment is not None:
             METRICS.events_folded.inc(sum(state.version for state in course_and_assignment))
         return course_and_assignment
@@ -78,7 +80,6 @@ class StateCache:
     async def _get_stream(self, key: StreamKey) -> LoadedStream | None:
         loaded_stream = self.streams.get(key)
         if loaded_stream is not None:
-            self.streams.move_to_end(key)
             return loaded_stream
         load_task = self._load_tasks.get(key)
         if load_task is None:
@@ -93,47 +94,48 @@ class StateCache:
         streams = await self.reader.streams(root_account, course, assignment)
         if not streams:
             return None
-        while True:
-            erasure_count = self._erasure_count
-            loaded_stream = LoadedStream(streams[0])
-            await apply_events({streams[0].number: loaded_stream}, await self.reader.events([streams[0].number]))
-            # Texts were erased during the read: read again without them.
-            if erasure_count == self._erasure_count:
-                break
-        if isinstance(loaded_stream.state, Course) and loaded_stream.state.erased_at_position:
-            self._drop_assignments(loaded_stream.state)
-        METRICS.events_folded.inc(loaded_stream.version)
-        self.streams[key] = loaded_stream
-        self._evict_lru()
+        # Before the events: none of them is then read with a key that was deleted up to there.
+        erasures_until = await self.reader.course_head(root_account, streams[0].course)
+        loaded_stream = LoadedStream(streams[0], erasures_until=erasures_until)
+        await self._read_new([loaded_stream])
+        self.streams.put(loaded_stream)
+        self._report_size()
         return loaded_stream
 
-    async def _catch_up(self, loaded_streams: list[LoadedStream]) -> None:
-        by_stream = {loaded_stream.stream.number: loaded_stream for loaded_stream in loaded_streams}
-        new_events = await self.reader.events_after(
-            {number: loaded_stream.version for number, loaded_stream in by_stream.items()}
-        )
-        for event in new_events:
-            loaded_stream = by_stream[event.stream]
-            loaded_stream.apply(event)
-            if event.type == PersonErased.name and isinstance(loaded_stream.state, Course):
-                self._erasure_count += 1
-                self._drop_assignments(loaded_stream.state)
-        if new_events:
-            METRICS.events_folded.inc(len(new_events))
+    async def _catch_up(self, loaded_streams: Sequence[LoadedStream]) -> None:
+        """Apply the new events of a course's streams; they are then as of one position."""
+        while not await self._read_new(loaded_streams):
+            pass
+        for loaded_stream in loaded_streams:
+            self.streams.measure(loaded_stream)
+        self._report_size()
 
-    def _drop_assignments(self, course: Course) -> None:
-        """Drop a course's assignments, which may hold texts of an erased person."""
-        for key, loaded_stream in list(self.streams.items()):
+    def _report_size(self) -> None:
+        METRICS.events_held.set(self.streams.event_count)
+        METRICS.cached_bytes.set(self.streams.byte_count)
+
+    async def _read_new(self, loaded_streams: Sequence[LoadedStream]) -> bool:
+        """Apply the new events of a course's streams; return False if another request has applied later ones of one."""
+        by_number = {loaded_stream.stream.number: loaded_stream for loaded_stream in loaded_streams}
+        versions = {number: loaded_stream.version for number, loaded_stream in by_number.items()}
+        async with contextlib.aclosing(self.reader.pages(versions)) as pages:
+            async for page in pages:
+                await apply_events(by_number, page)
+                versions.update((event.stream, event.version) for event in page)
+                METRICS.events_folded.inc(len(page))
+                for event in page:
+                    if event.type == PersonErased.name:
+                        self._drop_outdated_assignments(by_number[event.stream].state)
+        return all(by_number[number].version == version for number, version in versions.items())
+
+    def _drop_outdated_assignments(self, course: Course | Assignment | None) -> None:
+        """Drop a course's assignments that may hold texts of an erased person."""
+        assert isinstance(course, Course)
+        for loaded_stream in self.streams:
             stream = loaded_stream.stream
-            if stream.assignment is not None and (stream.root_account, stream.course) == (
-                course.root_account_id,
-                course.course_id,
+            if (
+                stream.assignment is not None
+                and (stream.root_account, stream.course) == (course.root_account_id, course.course_id)
+                and loaded_stream.erasures_until < course.erased_at_position
             ):
-                loaded_stream.is_outdated = True
-                del self.streams[key]
-
-    def _evict_lru(self) -> None:
-        event_count = sum(loaded_stream.version for loaded_stream in self.streams.values())
-        while event_count > CACHED_EVENTS_MAX and len(self.streams) > 2:
-            event_count -= self.streams.popitem(last=False)[1].version
-        METRICS.events_held.set(event_count)
+                self.streams.drop(get_key(stream))

@@ -225,8 +225,11 @@ def _processes() -> list[Panel]:
         graph(
             "How much memory do the processes use?",
             "bytes",
-            [query(selector("process_resident_memory_bytes"), "{{job}} {{instance}}")],
-            "Resident memory.",
+            [
+                query(selector("process_resident_memory_bytes"), "{{job}} {{instance}}"),
+                query(selector("moderation_gateway_cached_bytes"), "{{instance}} cached states"),
+            ],
+            "Resident memory, and what of it the gateway's cached states are estimated at, up to GATEWAY_CACHE_MIB.",
         ),
         graph(
             "Which version runs?",

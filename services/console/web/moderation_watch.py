@@ -120,10 +120,10 @@ class ModerationWatch:
             return
         assignment = self.view.assignment
         versions = {assignment.stream_number: assignment.version, self.course_stream: self.view.course.version}
-        events = await StreamReader(self.dependencies.pool).events_after(versions)
-        if shows_version and any(event.stream == assignment.stream_number for event in events):
+        changed = await StreamReader(self.dependencies.pool).changed_streams(versions)
+        if shows_version and assignment.stream_number in changed:
             self._is_outdated = True
-        elif events:
+        elif changed:
             started_at = time.monotonic()
             await self._load()
             loaded_at = time.monotonic()

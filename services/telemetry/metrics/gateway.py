@@ -38,6 +38,9 @@ class GatewayMetrics(HttpMetrics):
             "moderation_gateway_rate_limited_total", "Requests rejected by the rate limit"
         )
         self.events_held = self._gauge("moderation_gateway_events_held", "Events folded into the cached states")
+        self.cached_bytes = self._gauge(
+            "moderation_gateway_cached_bytes", "Estimated memory of the cached states in bytes"
+        )
         self.events_folded = self._counter("moderation_gateway_events_folded_total", "Events read and folded")
         self.producers_recreated = self._counter(
             "moderation_producer_recreated_total",

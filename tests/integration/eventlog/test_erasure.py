@@ -42,6 +42,7 @@ REQUEST = {
     "http_method": "POST", "user_agent": PUBLISHER_TEXTS[1], "client_ip": PUBLISHER_TEXTS[0],
     "url": PUBLISHER_TEXTS[2], "referrer": None,
 }  # fmt: skip
+CACHE_BYTES = 64 << 20
 EVERY_ROW = "select t::text from {table} t"
 
 
@@ -312,7 +313,7 @@ async def test_only_keys_may_be_deleted_and_none_may_be_changed(course: Course) 
 
 
 async def test_gateway_that_cached_the_course_answers_without_the_erased_texts(course: Course) -> None:
-    cache, documents = StateCache(course.reader), StateDocumentCache()
+    cache, documents = StateCache(course.reader, CACHE_BYTES), StateDocumentCache()
     before = await cache.get_assignment(1, ASSIGNMENT)
     assert before is not None
     shown_before = orjson.dumps(documents.get_document(*before)).decode()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.commands.state_size import STREAM_BYTES, estimate_assignment_bytes, estimate_course_bytes
+from services.eventlog.state_size import STREAM_BYTES, estimate_assignment_bytes, estimate_course_bytes
 from services.moderation.assignment import Assignment
 from services.moderation.course import Course
 from services.moderation.event_payloads import from_payload

@@ -1,5 +1,6 @@
 """Cached lists and documents are never stale."""
 
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from services.gateway.state_document_cache import StateDocumentCache
+from services.gateway.state_document_cache import AssignmentRows, StateDocumentCache
 from services.moderation import commands
 from services.moderation.canvas_views import AssignmentView
 from tests.fixtures.in_memory_course import (
@@ -25,6 +26,7 @@ from tests.fixtures.in_memory_course import (
 )
 
 NORTH = 51
+FIRST_ID = 1_000_000
 Step = Callable[[InMemoryCourse], Any]
 
 
@@ -76,3 +78,56 @@ def test_cached_lists_and_documents_are_current_after_every_change() -> None:
         course, assignment = memory.courses[1001], memory.assignments[ESSAY]
         for _ in range(2):
             assert orjson.loads(orjson.dumps(documents.get_document(course, assignment))) == memory.document()
+
+
+def test_rows_are_kept_up_to_a_number_of_bytes() -> None:
+    bytes_max, comment = 60_000, "x" * 10_000
+    documents = StateDocumentCache(bytes_max)
+    counts = []
+    for number in range(1, 5):
+        memory = moderated_course()
+        memory.assignments[ESSAY].stream_number = number
+        for student in (ANN, BEN):
+            memory.grade(TA1, student, 5, comment=comment)
+        course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+        assert orjson.loads(orjson.dumps(documents.get_document(course, assignment))) == memory.document()
+        counts.append(documents.byte_count)
+
+    assert counts[0] > 2 * len(comment)
+    # Two assignments, and never three.
+    assert counts[1:] == [2 * counts[0]] * 3
+    assert counts[1] <= bytes_max < 3 * counts[0]
+
+
+def test_rows_take_the_memory_at_which_they_are_counted() -> None:
+    rows, row_count = AssignmentRows(), 1_000
+    tracemalloc.start()
+    try:
+        for number in range(FIRST_ID, FIRST_ID + row_count):
+            rows.put(rows.grades, number, (number, FIRST_ID, FIRST_ID), {"grade": "x" * 500})
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert 1 <= rows.size / taken <= 2
+
+
+def test_row_that_is_built_again_counts_once() -> None:
+    memory, documents = moderated_course(), StateDocumentCache()
+    course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+    counts = []
+    for score in (5, 6, 7):
+        memory.grade(TA1, ANN, score)
+        documents.get_document(course, assignment)
+        counts.append(documents.byte_count)
+
+    assert counts == counts[:1] * 3
+
+
+def test_document_of_an_assignment_beyond_the_bytes_is_complete() -> None:
+    memory, documents = moderated_course(), StateDocumentCache(bytes_max=1)
+    memory.grade(TA1, ANN, 5)
+    course, assignment = memory.courses[1001], memory.assignments[ESSAY]
+
+    assert orjson.loads(orjson.dumps(documents.get_document(course, assignment))) == memory.document()
+    assert documents.byte_count == 0

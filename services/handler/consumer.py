@@ -17,6 +17,7 @@ from services.eventlog.clocks import ClocksDiffer
 from services.eventlog.encryption import MasterKeyDiffers
 from services.eventlog.installation import Installation
 from services.eventlog.session import SessionModeRequired
+from services.eventlog.store import StreamNumbersBehind
 from services.handler.cache_share import CacheShare
 from services.handler.failing_records import process_up_to_failure
 from services.handler.faststream_adapter import RecordBatch
@@ -37,7 +38,7 @@ LOGGER = logging.getLogger("handler")
 # The log is unavailable: retry with backoff.
 # MasterKeyDiffers: another process has made a master key the log's since this one started. A single key that cannot be
 # unwrapped is no such error: it stops its partition only.
-EXPLAINED_ERRORS = (ClocksDiffer, MasterKeyDiffers, SessionModeRequired)
+EXPLAINED_ERRORS = (ClocksDiffer, MasterKeyDiffers, SessionModeRequired, StreamNumbersBehind)
 LOG_ERRORS = (*POSTGRES_ERRORS, *EXPLAINED_ERRORS)
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10

@@ -1,5 +1,6 @@
 """The relay's lag counts what the topics lack, not archived verdicts; the months ahead are told by active relays."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,7 +50,12 @@ async def test_only_an_active_relay_tells_the_months_ahead() -> None:
     telemetry = RelayTelemetry(metrics := RelayMetrics())
     telemetry.start([0])
     told = []
-    for change in (lambda: None, lambda: telemetry.mark_active(0, PROGRESS), lambda: telemetry.mark_standby(0)):
+    changes: list[Callable[[], None]] = [
+        lambda: None,
+        lambda: telemetry.mark_active(0, PROGRESS),
+        lambda: telemetry.mark_standby(0),
+    ]
+    for change in changes:
         change()
         await telemetry.poll_lag(log)
         told.append(metrics.registry.get_sample_value("moderation_verdict_months_ahead"))

@@ -50,7 +50,7 @@ def accept_recreated_topic_command(
             kafka_settings.kafka_bootstrap, DatabaseSettings().url(), commands_topic, reason, force=force
         )
 
-    commands_topic, source = run_command(work)
+    commands_topic, source = run_command(work, is_administrators=True)
     typer.echo(f"{commands_topic} is now source {source}: start the handlers")
 
 

@@ -27,7 +27,7 @@ def create_topics_command() -> None:
         except TopicConfigError as error:
             raise ActionRefused(str(error)) from None
 
-    created = run_command(work)
+    created = run_command(work, is_administrators=True)
     for name in created:
         typer.echo(f"created {name}")
     if not created:

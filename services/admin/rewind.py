@@ -65,7 +65,7 @@ def rewind_command(
         except (OperatorRequired, TopicConfigError) as error:
             raise ActionRefused(str(error)) from None
 
-    result = run_command(work)
+    result = run_command(work, is_administrators=True)
     if rewind_to is RewindTo.LOG:
         typer.echo(f"{result.lost_count} published records are not in the log")
     if result.progress is None:

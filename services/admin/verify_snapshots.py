@@ -28,7 +28,7 @@ def verify_snapshots_command() -> None:
         finally:
             await close_quickly(connection)
 
-    findings = run_command(work)
+    findings = run_command(work, is_administrators=True)
     counts = Counter(finding.result for finding in findings)
     typer.echo(
         f"{len(findings)} snapshots: {counts['equal']} equal to their events, {counts['different']} different,"

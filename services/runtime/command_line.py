@@ -48,8 +48,12 @@ class ActionRefused(Exception):
     """The command was refused and changed nothing; the message states why and what to do."""
 
 
-def run_command(work: Callable[[], Awaitable[T]]) -> T:
-    """Run a command's coroutine and return its result; turn an expected error into its exit code."""
+def run_command(work: Callable[[], Awaitable[T]], *, is_administrators: bool = False) -> T:
+    """Run a command's coroutine and return its result; turn an expected error into its exit code.
+
+    ``is_administrators``: it needs the administrator's credentials, which the sentence names if a server refuses
+    others.
+    """
     try:
         return asyncio.run(_await(work))
     except (SettingsError, ActionRefused) as error:
@@ -61,12 +65,12 @@ def run_command(work: Callable[[], Awaitable[T]]) -> T:
     except BrokenPipeError:
         raise  # The reader of our output has closed it: typer exits quietly.
     except INFRASTRUCTURE_ERRORS as error:
-        exit_with(ExitCode.SERVER_UNAVAILABLE, _describe_unavailable(error))
+        exit_with(ExitCode.SERVER_UNAVAILABLE, _describe_unavailable(error, is_administrators))
 
 
-def _describe_unavailable(error: BaseException) -> str:
+def _describe_unavailable(error: BaseException, is_administrators: bool) -> str:
     """Describe an error of a server, with the setting that leads to it if the server was not reached."""
-    text = describe_error(error)
+    text = describe_error(error, is_administrators_command=is_administrators)
     settings = {"PostgreSQL does not answer": "DATABASE_URL", "Kafka does not answer": "KAFKA_BOOTSTRAP"}
     setting = settings.get(text.partition(":")[0])
     return text if setting is None else f"{text}. Check that it runs and that {setting} names it"

@@ -46,18 +46,21 @@ class ServerSilent(TimeoutError):
     """A server did not answer for as long as the caller waits; the message names the server."""
 
 
-def describe_error(error: BaseException, server: Server = "postgresql") -> str:
+def describe_error(
+    error: BaseException, server: Server = "postgresql", *, is_administrators_command: bool = False
+) -> str:
     """Return a sentence that states the problem and, if waiting does not help, the remedy; never a value of a command.
 
     ``server`` is the one that was called; it is used for ``OSError`` and ``TimeoutError``, which do not name one.
+    ``is_administrators_command``: if rights are missing, the remedy is other credentials, not a grant to these.
     """
     name = type(error).__name__
     if isinstance(error, ServerSilent):
         return str(error)
     if isinstance(error, KAFKA_CLIENT_ERRORS):
-        return _describe_kafka_client_error(error)
+        return _describe_kafka_client_error(error, is_administrators_command)
     if isinstance(error, POSTGRES_CLIENT_ERRORS):
-        return _describe_postgres_client_error(error)
+        return _describe_postgres_client_error(error, is_administrators_command)
     return f"{'Kafka' if server == 'kafka' else 'PostgreSQL'} does not answer: {name}"
 
 
@@ -67,22 +70,33 @@ def describe_unexpected_error(error: Exception) -> str:
     return str(error) if kind.__module__.startswith("services.") else kind.__name__
 
 
-def _describe_kafka_client_error(error: BaseException) -> str:
+def _describe_kafka_client_error(error: BaseException, is_administrators_command: bool) -> str:
     name = type(error).__name__
     if isinstance(error, FENCED_ERRORS):
         return f"Kafka fenced this producer: another one started with its transactional id ({name})"
     if isinstance(error, IllegalOperation) or (isinstance(error, BrokerResponseError) and not error.retriable):
-        is_denied = "AuthorizationFailed" in name
-        remedy = ": grant this process's user its permissions with deploy/grant-acls" if is_denied else ""
-        return f"Kafka refuses: {name}{remedy}"
+        if "AuthorizationFailed" not in name:
+            return f"Kafka refuses: {name}"
+        if is_administrators_command:
+            return (
+                f"Kafka refuses: {name}: run this command as the administrator's Kafka user, not as that of a process"
+                " (deploy/grant-acls administrator grants its permissions; on Kubernetes run it in the pod of"
+                " deployment/…-admin)"
+            )
+        return f"Kafka refuses: {name}: grant this process's user its permissions with deploy/grant-acls"
     is_explained = isinstance(error, KafkaTimeoutError) and error.args
     return f"Kafka does not answer: {error.args[0] if is_explained else name}"
 
 
-def _describe_postgres_client_error(error: BaseException) -> str:
+def _describe_postgres_client_error(error: BaseException, is_administrators_command: bool) -> str:
     name = type(error).__name__
     if isinstance(error, _SCHEMA_ERRORS):
         return f"the log's schema is not the one this version needs ({name}): run moderated-grading admin migrate"
+    if isinstance(error, asyncpg.InsufficientPrivilegeError) and is_administrators_command:
+        return (
+            f"PostgreSQL refuses ({name}): set DATABASE_URL to the administrator's login, the owner of the database,"
+            " not to that of a process (on Kubernetes run this command in the pod of deployment/…-admin)"
+        )
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return (
             f"PostgreSQL refuses ({name}): grant DATABASE_URL's user the role of this process (moderation_writer,"

@@ -1,9 +1,11 @@
 """Every error that means "server unavailable" is retried, and its description contains no value of a command."""
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
+import typer
 from aiokafka.errors import (
     ConsumerStoppedError,
     GroupCoordinatorNotAvailableError,
@@ -17,8 +19,10 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
+from deploy.local.paths import ROOT
 from services.eventlog import postgres
 from services.kafka.timeouts import kafka_timeout
+from services.runtime.command_line import ExitCode, run_command
 from services.runtime.errors import (
     INFRASTRUCTURE_ERRORS,
     KAFKA_ERRORS,
@@ -124,6 +128,40 @@ def test_error_of_missing_rights_names_the_roles_to_grant() -> None:
     description = describe_error(asyncpg.InsufficientPrivilegeError("permission denied"))
 
     assert all(role in description for role in (postgres.WRITER, postgres.READER, postgres.OPERATOR))
+
+
+@pytest.mark.parametrize(
+    ("error", "credentials"),
+    [
+        (TransactionalIdAuthorizationFailed("moderation.relay-0"), "as the administrator's Kafka user"),
+        (TopicAuthorizationFailedError("moderation.progress"), "as the administrator's Kafka user"),
+        (asyncpg.InsufficientPrivilegeError("permission denied"), "DATABASE_URL to the administrator's login"),
+    ],
+)
+def test_administrators_command_without_rights_names_the_administrators_credentials(
+    error: Exception, credentials: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def refuse() -> None:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        run_command(refuse, is_administrators=True)
+
+    assert ended.value.exit_code == ExitCode.SERVER_UNAVAILABLE
+    message = capsys.readouterr().err
+    assert credentials in message
+    # Grants to the user of a process, or to a process's role, would not help.
+    assert "this process's user" not in message
+    assert postgres.WRITER not in message
+
+
+def test_commands_of_administrators_that_reach_servers_say_so() -> None:
+    """Nothing else tells the commands of ``admin`` from those of operators when a server refuses."""
+    modules = sorted((ROOT / "services/admin").glob("*.py"))
+    calls = [call for module in modules for call in re.findall(r"run_command\((.*)\)", module.read_text())]
+
+    assert len(calls) >= 4
+    assert set(calls) == {"work, is_administrators=True"}
 
 
 @pytest.mark.parametrize("kind", [asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError])

@@ -133,7 +133,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- if and (kindIs "float64" .) (eq . (float64 (int64 .))) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
 
-{{/* .root, .component, .command: the fields that pods of processes and jobs share */}}
+{{/* .root, .component, .isJob, .hasFolder (for the administrator's files): the fields that all pods share */}}
 {{- define "moderation.pod" -}}
 {{- /* Jobs run before the chart's service account exists, with the namespace's default one; no pod has a token. */}}
 serviceAccountName: {{ if .isJob }}default{{ else }}{{ include "moderation.name" .root }}{{ end }}
@@ -153,6 +153,14 @@ volumes:
     projected:
       defaultMode: 0440
       sources: {{ include "moderation.files" . | trim | default "[]" | nindent 8 }}
+  {{- if .hasFolder }}
+  - name: folder
+    {{- with .root.Values.administrator.existingClaim }}
+    persistentVolumeClaim: {claimName: {{ . | quote }}}
+    {{- else }}
+    emptyDir: {}
+    {{- end }}
+  {{- end }}
 {{- end }}
 
 {{- define "moderation.container" -}}
@@ -165,6 +173,9 @@ securityContext:
   capabilities: {drop: [ALL]}
 volumeMounts:
   - {name: files, mountPath: /etc/moderation, readOnly: true}
+  {{- if .hasFolder }}
+  - {name: folder, mountPath: /var/moderation}
+  {{- end }}
 {{- end }}
 
 {{/* .root, .component, .environment (further settings), .users (whether it serves HTTP to users): a process's pods */}}

@@ -39,6 +39,7 @@ from tests.fixtures.settings import setting_names
 
 Json = dict[str, Any]
 FILES = "/etc/moderation/"
+COMPONENT = "app.kubernetes.io/component"
 SETTINGS_OF: dict[str, type[Settings]] = {
     "handler": HandlerSettings,
     "relay": RelaySettings,
@@ -47,7 +48,10 @@ SETTINGS_OF: dict[str, type[Settings]] = {
     "scheduler": SchedulerSettings,
     "migrate": DatabaseSettings,
     "topics": TopicSettings,
+    "administrator": TopicSettings,
 }
+WITHOUT_HTTP = {"migrate", "topics", "administrator"}
+"""What runs commands: no process, which would be probed, scraped and kept through drains."""
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,7 @@ def test_chart_runs_the_commands_of_compose(rendered: dict[str, list[Json]]) -> 
         if service["image"].startswith("${MODERATION_IMAGE") and service.get("profiles") == ["single"]
     }
     in_chart = {name: pod["containers"][0]["args"] for name, pod in pod_templates(rendered["minimal"])}
+    assert in_chart.pop("administrator") == ["sleep", "infinity"]
     # The chart states the number of shards, which compose leaves at its default.
     in_chart["migrate"] = in_chart["migrate"][:3]
     assert in_chart == of_image
@@ -194,7 +199,7 @@ def test_settings_are_known_and_every_process_takes_them(
         monkeypatch.delenv(name)
     for name, pod in pod_templates(rendered[values]):
         environment = environment_of(pod)
-        own = {"HEALTH_HOST": "0.0.0.0", "HEALTH_PORT": "8081"} if name not in ("migrate", "topics") else {}
+        own = {"HEALTH_HOST": "0.0.0.0", "HEALTH_PORT": "8081"} if name not in WITHOUT_HTTP else {}
         assert own.items() <= environment.items()
         assert environment.keys() <= setting_names(), name
         with monkeypatch.context() as process:
@@ -206,7 +211,7 @@ def test_settings_are_known_and_every_process_takes_them(
 @pytest.mark.parametrize("values", VALUE_SETS)
 def test_files_that_settings_name_are_mounted(rendered: dict[str, list[Json]], values: str) -> None:
     for name, pod in pod_templates(rendered[values]):
-        (volume,) = pod["volumes"]
+        (volume,) = [volume for volume in pod["volumes"] if "projected" in volume]
         mounted = {item["path"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
         named = {value.removeprefix(FILES) for value in environment_of(pod).values() if value.startswith(FILES)}
         # The URL in the database's Secret names this one.
@@ -283,6 +288,8 @@ def test_process_is_probed_spread_and_kept_through_drains(rendered: dict[str, li
     policies = select_kind(rendered[values], "NetworkPolicy")
     for workload in select_kind(rendered[values], "Deployment", "StatefulSet"):
         labels = workload["spec"]["selector"]["matchLabels"]
+        if labels[COMPONENT] in WITHOUT_HTTP:
+            continue
         pod = workload["spec"]["template"]["spec"]
         paths = {probe: pod["containers"][0][probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
         assert paths == {"livenessProbe": "/health/live", "readinessProbe": "/health/ready"}
@@ -294,14 +301,57 @@ def test_process_is_probed_spread_and_kept_through_drains(rendered: dict[str, li
         assert list(dict.fromkeys(open_ports)) == [port["name"] for port in pod["containers"][0]["ports"]]
 
 
+@pytest.mark.parametrize("values", VALUE_SETS)
+def test_administrator_has_the_environment_and_the_secrets_of_the_jobs(
+    rendered: dict[str, list[Json]], values: str
+) -> None:
+    pods = dict(pod_templates(rendered[values]))
+    (container,) = pods["administrator"]["containers"]
+    for job in ("migrate", "topics"):
+        (of_job,) = pods[job]["containers"]
+        assert (container["env"], container["image"]) == (of_job["env"], of_job["image"])
+        assert [mount for mount in container["volumeMounts"] if mount not in of_job["volumeMounts"]] == [
+            {"name": "folder", "mountPath": container["workingDir"]}
+        ]
+        assert pods["administrator"]["volumes"] == [*pods[job]["volumes"], {"name": "folder", "emptyDir": {}}]
+
+
+@pytest.mark.parametrize("values", VALUE_SETS)
+def test_administrator_has_no_pod_until_it_is_scaled_and_is_no_process(
+    rendered: dict[str, list[Json]], values: str
+) -> None:
+    (workload,) = [one for one in select_kind(rendered[values], "Deployment") if one["spec"]["replicas"] == 0]
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+
+    assert (workload["metadata"]["name"], labels[COMPONENT]) == ("grading-admin", "administrator")
+    assert workload["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    selectors = [service["spec"]["selector"] for service in select_kind(rendered[values], "Service")]
+    selectors += [
+        one["spec"]["selector"]["matchLabels"] for one in select_kind(rendered[values], "PodDisruptionBudget")
+    ]
+    assert not [selector for selector in selectors if selector.items() <= labels.items()]
+    policies = {one["spec"]["podSelector"]["matchLabels"][COMPONENT]: one["spec"]
+                for one in select_kind(rendered[values], "NetworkPolicy")}  # fmt: skip
+    assert policies["administrator"]["podSelector"]["matchLabels"].items() <= labels.items()
+    # It may reach what the jobs may, and nobody connects to it.
+    assert not policies["administrator"]["ingress"]
+    assert policies["administrator"]["egress"] == policies["topics"]["egress"]
+    assert policies["administrator"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_administrators_files_are_kept_in_a_claim_if_one_is_named(chart: Chart) -> None:
+    pods = dict(pod_templates(chart.render(VALUE_SETS["minimal"], "administrator.existingClaim=archive")))
+    claimed = [volume for volume in pods["administrator"]["volumes"] if "persistentVolumeClaim" in volume]
+    assert claimed == [{"name": "folder", "persistentVolumeClaim": {"claimName": "archive"}}]
+
+
 def test_scraped_jobs_are_those_of_the_alert_rules(rendered: dict[str, list[Json]]) -> None:
     (monitor,) = select_kind(rendered["production"], "ServiceMonitor")
     label = monitor["spec"]["jobLabel"]
     labels = [service["metadata"]["labels"] for service in select_kind(rendered["production"], "Service")]
     jobs = {row[label] for row in labels if label in row}
-    assert jobs == {f"moderation-{name}" for name, _ in pod_templates(rendered["production"])} - {
-        "moderation-migrate", "moderation-topics",
-    }  # fmt: skip
+    names = {name for name, _ in pod_templates(rendered["production"])} - WITHOUT_HTTP
+    assert jobs == {f"moderation-{name}" for name in names}
     rules = select_kind(rendered["production"], "PrometheusRule")
     groups = [group for rule in rules for group in rule["spec"]["groups"]]
     files = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "deploy/monitoring/rules").glob("*.yml"))]

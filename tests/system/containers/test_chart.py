@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from tests.fixtures.settings import setting_names
 Json = dict[str, Any]
 FILES = "/etc/moderation/"
 COMPONENT = "app.kubernetes.io/component"
+SELECTOR = re.compile(r"(?<![\w:])(?:up|moderation[_:][\w:]+)(?![\w:])(?:\{[^}]*\})?")
+"""The name of a series, with its matchers if it has any."""
 SETTINGS_OF: dict[str, type[Settings]] = {
     "handler": HandlerSettings,
     "relay": RelaySettings,
@@ -352,10 +355,39 @@ def test_scraped_jobs_are_those_of_the_alert_rules(rendered: dict[str, list[Json
     jobs = {row[label] for row in labels if label in row}
     names = {name for name, _ in pod_templates(rendered["production"])} - WITHOUT_HTTP
     assert jobs == {f"moderation-{name}" for name in names}
-    rules = select_kind(rendered["production"], "PrometheusRule")
-    groups = [group for rule in rules for group in rule["spec"]["groups"]]
+
+
+def rules_of(resources: list[Json]) -> list[Json]:
+    return [group for rule in select_kind(resources, "PrometheusRule") for group in rule["spec"]["groups"]]
+
+
+def test_rules_are_those_of_plain_prometheus_but_judge_their_own_installation(
+    rendered: dict[str, list[Json]],
+) -> None:
     files = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "deploy/monitoring/rules").glob("*.yml"))]
+    groups = copy.deepcopy(rules_of(rendered["production"]))
+    for group in groups:
+        for rule in group["rules"]:
+            assert rule["labels"].pop("installation") == "grading/grading"
+            rule["expr"] = rule["expr"].replace('{installation="grading/grading"}', "")
+            rule["expr"] = rule["expr"].replace('installation="grading/grading",', "")
     assert groups == [group for file in files for group in file["groups"]]
+
+
+def test_every_selector_of_the_rules_names_the_installation_whose_targets_have_the_label(
+    rendered: dict[str, list[Json]],
+) -> None:
+    (monitor,) = select_kind(rendered["production"], "ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "installation", "replacement": "grading/grading"}]
+    selectors = [
+        selector
+        for group in rules_of(rendered["production"])
+        for rule in group["rules"]
+        for selector in SELECTOR.findall(rule["expr"])
+    ]
+    assert len(selectors) > 80
+    assert [one for one in selectors if not re.match(r'[\w:]+\{installation="grading/grading"[,}]', one)] == []
 
 
 def test_handlers_are_scaled_by_seconds_of_lag_only_where_asked(rendered: dict[str, list[Json]]) -> None:

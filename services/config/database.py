@@ -10,6 +10,17 @@ from services.config.base import Settings
 DATABASE_URL_DESCRIPTION = "postgresql://user:password@host:port/database"  # pragma: allowlist secret
 
 
+class FormerPrimary(ConnectionError):
+    """DATABASE_URL leads to a server that was left by a failover; to processes it is as good as away."""
+
+    def __init__(self, timeline: int, highest: int) -> None:
+        super().__init__(
+            f"PostgreSQL is refused: DATABASE_URL leads to a former primary (timeline {timeline}; this process has seen"
+            f" {highest}), which accepts writes beside the promoted one. Stop it for good (deploy/docs/running.md, Fail"
+            " over); if you went back to it on purpose, restart this process"
+        )
+
+
 class DatabaseSettings(Settings):
     """The log's database."""
 

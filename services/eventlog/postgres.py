@@ -75,7 +75,7 @@ async def connect(url: str, process: str, role: str) -> HeartbeatConnection:
     """Connect with a role's rights; ``process`` is the application name in PostgreSQL's views.
 
     Raises:
-        POSTGRES_ERRORS: PostgreSQL does not answer, or refuses.
+        POSTGRES_ERRORS: PostgreSQL does not answer, or refuses; FormerPrimary is one of them.
         SessionModeRequired: DATABASE_URL leads to a pooler that does not keep one session for a connection.
     """
     connection = await asyncpg.connect(

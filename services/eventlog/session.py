@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from services.config.base import SettingsError
+from services.eventlog.timelines import seen_timelines
 
 CONNECT_SECONDS_MAX = 5
 SESSION_SETTINGS: Mapping[str, str] = {
@@ -70,6 +71,7 @@ async def prepare_session(connection: "asyncpg.Connection[Any]", url: str, role:
     Raises:
         POSTGRES_ERRORS: PostgreSQL does not answer, or refuses.
         SessionModeRequired: the connection does not keep its session.
+        FormerPrimary: the server was left by a failover that this process has seen.
     """
     token = uuid.uuid4().hex
     await connection.execute(f"{PREPARE}; set role '{role}'; set {TOKEN} = '{token}'")
@@ -82,6 +84,7 @@ async def prepare_session(connection: "asyncpg.Connection[Any]", url: str, role:
             raise SessionModeRequired from None
         raise
     _verified_urls.add(url)
+    await seen_timelines.check(connection)
 
 
 @contextlib.asynccontextmanager

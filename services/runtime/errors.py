@@ -17,6 +17,8 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from services.config.database import FormerPrimary
+
 Server = Literal["kafka", "postgresql"]
 
 # asyncpg: InternalClientError is neither a PostgresError nor an InterfaceError. It covers a protocol broken by
@@ -55,7 +57,7 @@ def describe_error(
     ``is_administrators_command``: if rights are missing, the remedy is other credentials, not a grant to these.
     """
     name = type(error).__name__
-    if isinstance(error, ServerSilent):
+    if isinstance(error, (ServerSilent, FormerPrimary)):
         return str(error)
     if isinstance(error, KAFKA_CLIENT_ERRORS):
         return _describe_kafka_client_error(error, is_administrators_command)

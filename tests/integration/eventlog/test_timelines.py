@@ -43,7 +43,7 @@ async def test_former_primary_that_comes_back_is_refused_and_the_promoted_one_is
         assert returned.execute("select pg_is_in_recovery()").fetchone() == (False,)
     with pytest.raises(FormerPrimary, match="timeline 1; this process has seen 2"):
         await connect(former.address, "test", WRITER)
-    pool = create_pool(former.address, "test", READER, connections_max=1, seconds_max=5)
+    pool = await create_pool(former.address, "test", READER, connections_max=1, seconds_max=5)
     with pytest.raises(FormerPrimary):
         await pool.fetchval("select 1")
     pool.terminate()

@@ -21,6 +21,7 @@ from services.auth.verifier import FACTS_SCOPE, digest_command
 from services.eventlog.command_history import CommandHistory
 from services.eventlog.encryption_keys import EncryptionKeys
 from services.kafka.client_options import client_options
+from services.kafka.producer_closing import close_producer
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 
@@ -99,16 +100,16 @@ async def send_erasure(
     producer = AIOKafkaProducer(**client_options(bootstrap), enable_idempotence=True, acks="all")
     topic = full_topic_name(topic_prefix, "commands")
     places: dict[int, tuple[int, int]] = {}
-    async with kafka_timeout(SEND_SECONDS_MAX, "sending erase_person"):
-        await producer.start()
-        try:
+    try:
+        async with kafka_timeout(SEND_SECONDS_MAX, "sending erase_person"):
+            await producer.start()
             for course in courses:
                 value = _build_command(course, erasure)
                 headers = _build_headers(value, erasure, signer, token_claims)
                 place = await producer.send_and_wait(topic, value, key=str(course).encode(), headers=headers)
                 places[course] = place.partition, place.offset
-        finally:
-            await producer.stop()
+    finally:
+        await close_producer(producer)
     return await _wait_for_verdicts(CommandHistory(connection), topic, places)
 
 

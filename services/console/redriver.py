@@ -22,6 +22,7 @@ from services.eventlog.postgres import OPERATOR, connect
 from services.kafka.client_compat import ProducerIdentity, read_producer_identity, resume_producer
 from services.kafka.client_options import client_options
 from services.kafka.client_patches import patch_fetcher
+from services.kafka.producer_closing import close_producer
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import INFRASTRUCTURE_ERRORS, describe_error
@@ -32,7 +33,6 @@ DEAD_LETTER_HEADER = "redrive_dead_letter"
 DEAD_LETTER_ID_PATTERN = re.compile(rb"(\d{1,4})-(\d{1,18})")
 BATCH_RECORDS_MAX = 50
 REQUEST_TIMEOUT_SECONDS = 30
-STOP_TIMEOUT_SECONDS = 5
 POLL_SECONDS = 1.0
 # Upper bound of the bytes that the redrive headers and the batch add to one record.
 REDRIVE_OVERHEAD_BYTES = 1_024
@@ -86,7 +86,7 @@ async def allocate_producer_id(bootstrap: str, commands_topic: str, action_id: U
             }
         return Redrive(action_id, commands_topic, identity.id, identity.epoch, end_offsets)
     finally:
-        await producer.stop()
+        await close_producer(producer)
         await consumer.stop()
 
 
@@ -182,9 +182,7 @@ class Redriver:
                     sent_records = await self._send(producer, redrive, pending)
                 await operator_actions.record_redriven(redrive.action_id, sent_records)
         finally:
-            # stop() waits for unreachable brokers. A late send is harmless: the broker refuses its sequence number.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_SECONDS)
+            await close_producer(producer)
 
     @staticmethod
     def _target_partition(redrive: Redrive, partition: int) -> int:

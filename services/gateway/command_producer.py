@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import time
@@ -12,11 +13,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     MessageSizeTooLargeError,
+    ProducerClosed,
     TopicAuthorizationFailedError,
 )
 
 from services.gateway.metrics import METRICS
 from services.kafka.client_options import client_options
+from services.kafka.producer_closing import close_producer
 from services.runtime.errors import KAFKA_CLIENT_ERRORS, KAFKA_ERRORS, describe_error
 from services.runtime.health import Health
 
@@ -26,6 +29,9 @@ PROBE_TIMEOUT_SECONDS = 3.0
 # The producer's own timeouts are shorter.
 START_SECONDS_MAX = 60
 ENQUEUE_SECONDS_MAX = 1.0
+# Nothing can be sent while a failed producer is closed; partitions that take records acknowledge them sooner.
+FLUSH_FAILED_SECONDS_MAX = 0.5
+FLUSH_SECONDS_MAX = 3.0
 IN_FLIGHT_MAX = 5_000
 REJECTED_BY_BROKER_ERRORS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
@@ -84,8 +90,8 @@ class CommandProducer:
                 await asyncio.sleep(PROBE_SECONDS)
             finally:
                 self._producer = None
-                with contextlib.suppress(*KAFKA_ERRORS, asyncio.CancelledError):
-                    await asyncio.wait_for(producer.stop(), PROBE_TIMEOUT_SECONDS)
+                # Before the next one sends: else an older command could arrive after a newer one of the same grader.
+                await close_producer(producer, FLUSH_FAILED_SECONDS_MAX if self._broken.is_set() else FLUSH_SECONDS_MAX)
 
     async def _monitor(self, producer: AIOKafkaProducer) -> None:
         """Probe the brokers; return when the producer must be replaced."""
@@ -106,11 +112,11 @@ class CommandProducer:
         """Send a record; return (partition, offset). None: no broker acknowledged it in time, and it may still arrive.
 
         Raises:
-            NotSent: Kafka is down, or rejects the record.
+            NotSent: Kafka is down, takes no more records for the course's partition, or rejects the record.
         """
         producer = self._producer
         if producer is None or self.problem is not None:
-            raise NotSent(self.problem or "Kafka does not answer")
+            raise NotSent(self.problem or "the connection to Kafka is being replaced")
         if len(self.in_flight) >= IN_FLIGHT_MAX:
             raise NotSent("too many commands are waiting for Kafka")
         sent_at = time.time()
@@ -124,16 +130,26 @@ class CommandProducer:
                 )
         except KAFKA_ERRORS as error:
             if not isinstance(error, MessageSizeTooLargeError):
-                self._broken.set()
+                self._replace(producer, error)
             raise NotSent(f"Kafka did not accept the command: {type(error).__name__}") from None
         self.in_flight.add(record.command_id)
-        acknowledgement.add_done_callback(lambda done: self._on_acknowledged(record.command_id, done))
+        acknowledgement.add_done_callback(functools.partial(self._on_acknowledged, producer, record.command_id))
         return await self._wait_for_acknowledgement(acknowledgement, timeout_seconds, sent_at)
 
-    def _on_acknowledged(self, command_id: str, acknowledgement: "asyncio.Future[object]") -> None:
+    def _on_acknowledged(
+        self, producer: AIOKafkaProducer, command_id: str, acknowledgement: "asyncio.Future[object]"
+    ) -> None:
         self.in_flight.discard(command_id)
-        if not acknowledgement.cancelled():
-            acknowledgement.exception()  # Retrieved, so that asyncio does not log it as unhandled.
+        error = None if acknowledgement.cancelled() else acknowledgement.exception()
+        if error is not None and not isinstance(error, REJECTED_BY_BROKER_ERRORS):
+            # The sequence numbers of the partition's next records would leave a gap, which the broker refuses.
+            self._replace(producer, error)
+
+    def _replace(self, producer: AIOKafkaProducer, error: BaseException) -> None:
+        """Let ``run`` replace the producer, unless it already is: its records fail when it is closed."""
+        if producer is self._producer and not self._broken.is_set():
+            LOGGER.warning("replacing the Kafka producer after an error: %s", type(error).__name__)
+            self._broken.set()
 
     async def _wait_for_acknowledgement(
         self, acknowledgement: "asyncio.Future[Any]", timeout_seconds: float, sent_at: float
@@ -144,9 +160,9 @@ class CommandProducer:
             return None
         except REJECTED_BY_BROKER_ERRORS as error:
             raise NotSent(f"Kafka refused the command: {type(error).__name__}") from None
-        except KAFKA_CLIENT_ERRORS as error:
-            LOGGER.warning("replacing the Kafka producer after an error: %s", type(error).__name__)
-            self._broken.set()
+        except ProducerClosed:
+            raise NotSent("the connection to Kafka was replaced before the command was sent") from None
+        except KAFKA_CLIENT_ERRORS:
             return None
         # The broker's timestamp lies between both clock readings.
         METRICS.clock_offset.labels("kafka").set(metadata.timestamp / 1_000 - (sent_at + time.time()) / 2)

@@ -9,25 +9,74 @@ unnecessary.
 """
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import NoError, for_code
+from aiokafka.errors import KafkaConnectionError, NoError, ProducerClosed, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 Poll: TypeAlias = Callable[[AIOKafkaConsumer], Coroutine[Any, Any, Any]]
+RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
-async def close_producer_now(producer: AIOKafkaProducer) -> None:
-    """Close a producer whose ``stop()`` was cancelled, without waiting for brokers (#1101).
+async def end_producer(producer: AIOKafkaProducer) -> None:
+    """End a producer's requests and connections and fail its records, without waiting for brokers (#1101).
 
-    ``stop()`` waits without limit for records that brokers do not take. This is what it does after that.
+    Afterwards ``stop()`` returns at once. Only :func:`services.kafka.producer_closing.close_producer` uses this.
     """
-    # One after the other: a sender that is still running would open connections that stay open.
-    await asyncio.gather(producer._sender.close(), return_exceptions=True)
-    await producer.client.close()
+    # Without a pause between them: nothing is sent any more even if this is cancelled.
+    tasks = _cancel_requests(producer)
+    _fail_records(producer)
+    _abort_connections(producer)
+    if tasks:
+        await asyncio.wait(tasks)
+    # A close() that was cancelled leaves cancelled futures, which the next one raises.
+    await asyncio.gather(producer.client.close(), return_exceptions=True)
+
+
+def _cancel_requests(producer: AIOKafkaProducer) -> list[asyncio.Task[Any]]:
+    """Cancel the sender and its requests; a cancelled sender waits for each as long as its broker may take."""
+    sender_task = producer._sender.sender_task
+    if sender_task is None or sender_task.done():
+        return []
+    # aiokafka keeps the requests in a local variable.
+    tasks = [sender_task, *sender_task.get_coro().cr_frame.f_locals.get("tasks", ())]
+    for task in tasks:
+        task.cancel()
+    return tasks
+
+
+def _fail_records(producer: AIOKafkaProducer) -> None:
+    """Let nobody wait for records that are not sent any more; aiokafka leaves their futures pending."""
+    accumulator = producer._message_accumulator
+    accumulator._exception = ProducerClosed("the producer was closed")
+    queued = [batch for batches in accumulator._batches.values() for batch in batches]
+    accumulator._batches.clear()
+    for batch in {*queued, *accumulator._pending_batches}:
+        # aiokafka removes a batch that has ended from this set, in which a batch that waits for a retry is not.
+        accumulator._pending_batches.add(batch)
+        was_sent = batch.retry_count > 0
+        batch.failure(
+            KafkaConnectionError("the producer was closed before the brokers acknowledged the record")
+            if was_sent
+            else ProducerClosed("the producer was closed before it sent the record")
+        )
+        batch._drain_waiter.exception()  # Retrieved, so that asyncio does not log it as unhandled.
+
+
+def _abort_connections(producer: AIOKafkaProducer) -> None:
+    for connection in producer.client._conns.values():
+        transport = None if connection._writer is None else connection._writer.transport
+        if transport is not None and not transport.is_closing():
+            # The kernel would still deliver a sent request, minutes later if the network is interrupted until then.
+            with contextlib.suppress(OSError):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_WHEN_CLOSED)
+            transport.abort()
 
 
 def request_rejoin(consumer: AIOKafkaConsumer) -> None:

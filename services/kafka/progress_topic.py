@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from schemas.topics import count_lanes
 from services.kafka.client_options import client_options
 from services.kafka.partitioning import SHARD_COUNT
+from services.kafka.producer_closing import close_producer
 from services.kafka.relay_progress import RelayProgress, list_lane_shards, progress_key
 from services.kafka.topic_reader import read_last_records
 
@@ -72,4 +73,4 @@ async def write_progress(
                 partition=lane,
             )
     finally:
-        await producer.stop()
+        await close_producer(producer)

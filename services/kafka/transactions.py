@@ -9,14 +9,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from schemas.topics import MIB
-from services.kafka.client_compat import close_producer_now
 from services.kafka.client_options import client_options
 from services.kafka.records import OutgoingRecord
 from services.kafka.timeouts import kafka_timeout
 
 TRANSACTION_TIMEOUT_MS = 15_000
 COMMIT_SECONDS_MAX = 20
-CLOSE_SECONDS_MAX = 5
 
 
 def create_transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:
@@ -71,14 +69,6 @@ async def _send_transaction(
         acknowledgements.append(await producer.send(topic, value, key=key, partition=partition))
     before_commit(await asyncio.gather(*acknowledgements))
     await producer.commit_transaction()
-
-
-async def close_producer(producer: AIOKafkaProducer) -> None:
-    """Close within CLOSE_SECONDS_MAX, whether or not brokers answer; the next producer aborts an open transaction."""
-    try:
-        await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
-    except TimeoutError:
-        await close_producer_now(producer)
 
 
 def _build_batches(producer: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> list[tuple[tuple[str, int], Any]]:

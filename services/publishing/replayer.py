@@ -17,10 +17,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from schemas.topics import TOPICS
 from services.eventlog.feed_history import EVERYTHING, FeedHistory, LogFilter
 from services.eventlog.feeds import FEED_BY_TOPIC
+from services.kafka.producer_closing import close_producer
 from services.kafka.records import OutgoingRecord
 from services.kafka.topic_reader import wait_until_committed
 from services.kafka.topics import ensure_replay_target
-from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
+from services.kafka.transactions import create_transactional_producer, send_transaction
 from services.publishing.cloudevents import PublishingFormat
 from services.publishing.record_headers import mark_replayed
 from services.publishing.record_mapper import RecordMapper, get_sequence

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from aiokafka.structs import RecordMetadata
 
+from services.kafka.producer_closing import close_producer
 from services.kafka.progress_topic import read_lanes
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress, progress_key
 from services.kafka.timeouts import kafka_timeout
 from services.kafka.topics import full_topic_name
-from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
+from services.kafka.transactions import create_transactional_producer, send_transaction
 from services.relay.startup_checks import OperatorRequired
 from services.runtime.failpoints import failpoints
 

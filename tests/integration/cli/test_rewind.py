@@ -11,11 +11,12 @@ from schemas.topics import TOPICS
 from services.eventlog.installation import fetch_installation
 from services.eventlog.postgres import READER
 from services.kafka.client_options import client_options
+from services.kafka.producer_closing import close_producer
 from services.kafka.progress_topic import read_progress, write_progress
 from services.kafka.records import OutgoingRecord
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import full_topic_name
-from services.kafka.transactions import close_producer, create_transactional_producer, send_transaction
+from services.kafka.transactions import create_transactional_producer, send_transaction
 from tests.fixtures.system import RUN_NUMBERS, RUN_PREFIX
 from tests.integration.cli.conftest import CommandLine
 

@@ -27,7 +27,6 @@ from aiokafka.structs import BrokerMetadata
 from faststream.kafka import KafkaBroker
 
 from deploy.local.paths import free_port
-from services.kafka import transactions
 from services.kafka.client_compat import (
     fetch_partitions,
     read_producer_identity,
@@ -45,7 +44,7 @@ from services.kafka.client_patches import (
     return_to_bootstrap_servers,
     shorten_transaction_backoff,
 )
-from services.kafka.transactions import close_producer
+from services.kafka.producer_closing import close_producer
 from tests.fixtures.system import RUN_PREFIX
 
 AIOKAFKA_VERSION = "0.14.0"
@@ -126,10 +125,7 @@ async def test_closing_a_consumer_with_a_failed_fetch_does_not_cancel_the_caller
     assert all(task.done() for task in (patched._fetch_task, *patched._pending_tasks))
 
 
-async def test_producer_with_an_undeliverable_record_closes_in_time(
-    bootstrap: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transactions, "CLOSE_SECONDS_MAX", 0.2)
+async def test_producer_with_an_undeliverable_record_closes_in_time(bootstrap: str) -> None:
     topic = f"{RUN_PREFIX}-deleted"
     async with create_topic(bootstrap, topic) as admin:
         producer = AIOKafkaProducer(**client_options(bootstrap))
@@ -139,11 +135,10 @@ async def test_producer_with_an_undeliverable_record_closes_in_time(
         undelivered = await producer.send(topic, b"undeliverable", partition=0)
 
         async with asyncio.timeout(10):
-            await close_producer(producer)
+            await close_producer(producer, 0.2)
 
     assert producer._sender.sender_task is None or producer._sender.sender_task.done()
-    assert not undelivered.done() or undelivered.exception() is not None
-    undelivered.cancel()
+    assert undelivered.exception() is not None
 
 
 class Assignments(ConsumerRebalanceListener):

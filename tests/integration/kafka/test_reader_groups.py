@@ -10,9 +10,10 @@ from fastapi import HTTPException
 from services.console.reader_groups import READ_SECONDS_MAX, ReaderGroups, read_groups
 from services.console.web.topic_pages import respond_with_groups
 from services.kafka.client_options import client_options
+from services.kafka.producer_closing import close_producer
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics
-from services.kafka.transactions import close_producer, create_transactional_producer
+from services.kafka.transactions import create_transactional_producer
 from tests.fixtures.process_runner import DEADLINE_SECONDS
 from tests.fixtures.system import RUN_PREFIX
 

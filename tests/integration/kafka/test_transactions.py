@@ -2,9 +2,10 @@
 
 import pytest
 
+from services.kafka.producer_closing import close_producer
 from services.kafka.relay_progress import RelayProgress
 from services.kafka.topics import create_missing_topics
-from services.kafka.transactions import close_producer, create_transactional_producer
+from services.kafka.transactions import create_transactional_producer
 from services.runtime.errors import KAFKA_ERRORS, describe_error
 from tests.fixtures.system import RUN_PREFIX
 

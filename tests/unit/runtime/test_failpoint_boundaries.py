@@ -57,6 +57,8 @@ BELOW = {"handler.consumer.getmany", "handler.connection.execute"}
 BELOW |= {"scheduler.connection.fetch"}
 # The monitor's two blocks surround its checks.
 BELOW |= {"monitor.postgresql", "monitor.kafka"}
+# close_producer ends with it.
+BELOW |= {"relay.producer.stop"}
 PASSED_ON = {*CLIENTS, "connection"}
 
 

@@ -1,0 +1,66 @@
+"""The gateway's producer while one partition takes no records, and when it is replaced."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka.errors import NotEnoughReplicasError, OutOfOrderSequenceNumber
+from aiokafka.partitioner import DefaultPartitioner
+
+from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
+from services.runtime.health import Health
+from tests.fixtures.process_runner import wait_until
+from tests.fixtures.small_broker import SmallBroker
+
+TOPIC = "commands"
+PARTITIONS = [0, 1]
+STUCK, OTHER = PARTITIONS
+COURSES = {DefaultPartitioner()(str(course).encode(), PARTITIONS, PARTITIONS): course for course in range(1_001, 1_020)}
+"""A course for each partition."""
+ACKNOWLEDGED_SECONDS_MAX = 10.0
+PENDING_SECONDS = 0.1
+
+
+def build_record(partition: int, value: bytes) -> ProducerRecord:
+    return ProducerRecord(str(uuid.uuid4()), COURSES[partition], value, [])
+
+
+@contextlib.asynccontextmanager
+async def run_producer(broker: SmallBroker) -> AsyncIterator[CommandProducer]:
+    producer = CommandProducer(broker.address, TOPIC, Health())
+    running = asyncio.create_task(producer.run())
+    try:
+        await wait_until(lambda: producer.problem is None, "commands can be sent")
+        yield producer
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_replaced_producer_sends_nothing_after_its_successor_began() -> None:
+    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
+        broker.refusals = {STUCK: NotEnoughReplicasError, OTHER: OutOfOrderSequenceNumber}
+        old_connections = set(broker.connections)
+        assert await producer.send(build_record(STUCK, b"5"), PENDING_SECONDS) is None
+        await wait_until(lambda: broker.refused[STUCK], "the grade was sent")
+        queued = asyncio.create_task(producer.send(build_record(STUCK, b"6"), ACKNOWLEDGED_SECONDS_MAX))
+
+        assert await producer.send(build_record(OTHER, b"failing"), ACKNOWLEDGED_SECONDS_MAX) is None
+        await wait_until(lambda: broker.producers_started == 2, "the producer is replaced")
+        broker.refusals.clear()
+        place = await wait_until(lambda: send_if_possible(producer, b"7"), "the new producer sends")
+
+        assert place == (STUCK, 0)
+        await wait_until(lambda: not old_connections & broker.connections, "the old producer has disconnected", 5)
+        assert broker.values[STUCK] == [b"7"]
+        with pytest.raises(NotSent):
+            await queued
+        assert (producer.in_flight, broker.producers_started) == (set(), 2)
+
+
+async def send_if_possible(producer: CommandProducer, value: bytes) -> tuple[int, int] | None:
+    with contextlib.suppress(NotSent):
+        return await producer.send(build_record(STUCK, value), ACKNOWLEDGED_SECONDS_MAX)
+    return None

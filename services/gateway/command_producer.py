@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     ProducerClosed,
     TopicAuthorizationFailedError,
@@ -29,9 +30,10 @@ PROBE_TIMEOUT_SECONDS = 3.0
 # The producer's own timeouts are shorter.
 START_SECONDS_MAX = 60
 ENQUEUE_SECONDS_MAX = 1.0
-# Nothing can be sent while a failed producer is closed; partitions that take records acknowledge them sooner.
+# Sending waits while a failed producer is closed; partitions that take records acknowledge them sooner.
 FLUSH_FAILED_SECONDS_MAX = 0.5
 FLUSH_SECONDS_MAX = 3.0
+REPLACE_SECONDS_MAX = 2.0
 IN_FLIGHT_MAX = 5_000
 REJECTED_BY_BROKER_ERRORS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
@@ -63,7 +65,7 @@ class CommandProducer:
         self.problem: str | None = "starting"
         self.in_flight: set[str] = set()
         self._producer: AIOKafkaProducer | None = None
-        self._broken = asyncio.Event()
+        self._started, self._broken = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Keep one producer running, and replace it after a failure, until cancelled."""
@@ -84,12 +86,13 @@ class CommandProducer:
                 await producer.partitions_for(self.topic)
                 self._broken.clear()
                 self._producer = producer
+                self._started.set()
                 await self._monitor(producer)
             except KAFKA_ERRORS as error:
                 self.problem = describe_error(error, "kafka")
                 await asyncio.sleep(PROBE_SECONDS)
             finally:
-                self._producer = None
+                self._withdraw_producer()
                 # Before the next one sends: else an older command could arrive after a newer one of the same grader.
                 await close_producer(producer, FLUSH_FAILED_SECONDS_MAX if self._broken.is_set() else FLUSH_SECONDS_MAX)
 
@@ -105,8 +108,10 @@ class CommandProducer:
             if problem != self.problem:
                 LOGGER.log(logging.WARNING if problem else logging.INFO, "%s", problem or "Kafka answers")
             self.problem = problem
+            # Not wait_for, which swallows a cancellation in the moment in which the event is set.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._broken.wait(), PROBE_SECONDS)
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._broken.wait()
 
     async def send(self, record: ProducerRecord, timeout_seconds: float) -> tuple[int, int] | None:
         """Send a record; return (partition, offset). None: no broker acknowledged it in time, and it may still arrive.
@@ -114,6 +119,10 @@ class CommandProducer:
         Raises:
             NotSent: Kafka is down, takes no more records for the course's partition, or rejects the record.
         """
+        if self._producer is None and self.problem is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPLACE_SECONDS_MAX):
+                    await self._started.wait()
         producer = self._producer
         if producer is None or self.problem is not None:
             raise NotSent(self.problem or "the connection to Kafka is being replaced")
@@ -128,6 +137,9 @@ class CommandProducer:
                     key=str(record.course_id).encode(),
                     headers=record.headers,
                 )
+        except (TimeoutError, KafkaTimeoutError):
+            # The producer holds all that it may for this partition, and goes on with it; other partitions have room.
+            raise NotSent("Kafka takes no more commands for this course at present") from None
         except KAFKA_ERRORS as error:
             if not isinstance(error, MessageSizeTooLargeError):
                 self._replace(producer, error)
@@ -147,9 +159,14 @@ class CommandProducer:
 
     def _replace(self, producer: AIOKafkaProducer, error: BaseException) -> None:
         """Let ``run`` replace the producer, unless it already is: its records fail when it is closed."""
-        if producer is self._producer and not self._broken.is_set():
+        if producer is self._producer:
             LOGGER.warning("replacing the Kafka producer after an error: %s", type(error).__name__)
+            self._withdraw_producer()
             self._broken.set()
+
+    def _withdraw_producer(self) -> None:
+        self._producer = None
+        self._started.clear()
 
     async def _wait_for_acknowledgement(
         self, acknowledgement: "asyncio.Future[Any]", timeout_seconds: float, sent_at: float

@@ -80,19 +80,19 @@ class Scheduler:
                     described = describe_error(error, self._asked)
                     if described != problem:
                         LOGGER.warning("no publications can be sent at present: %s", problem := described)
-                    await self._disconnect()
+                    self._disconnect()
                     pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                     failures += 1
                 self._health.heartbeat("scheduler")
                 await asyncio.sleep(pause)
         finally:
-            await self._disconnect()
+            self._disconnect()
+            await self._sender.close()
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
-        await self._sender.close()
 
     async def _send_due(self) -> float:
         """Send due publications; return the seconds until the next check."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from services.auth.verifier import digest_command
 from services.config.scheduler import SchedulerSettings
 from services.eventlog.schedules import Schedule
 from services.kafka.client_options import client_options
+from services.kafka.producer_closing import close_producer
 from services.kafka.topics import full_topic_name
 from services.runtime.errors import KAFKA_ERRORS
 from services.runtime.failpoints import failpoints
 
 # The token's expiry is checked against the record's append time, which a broker outage delays.
 TOKEN_LIFETIME_SECONDS = 600
-CLOSE_SECONDS_MAX = 3.0
+# A record that waits longer in the producer is sent once more, with a new token.
+RENEW_SECONDS = TOKEN_LIFETIME_SECONDS / 2
+# While a failed producer is closed nothing is sent; partitions that take records acknowledge them sooner.
+FLUSH_SECONDS_MAX = 1.0
 SENT_AT_ONCE_MAX = 200
 # After that the next ones are sent too.
 GROUP_SECONDS_MAX = 0.25
@@ -87,6 +92,9 @@ async def send_each(send: Callable[[Schedule], Awaitable[None]], schedules: Sequ
 class PublicationSender:
     """Sends with one producer, which is started before it is needed and replaced after an error.
 
+    A command whose partition takes no records stays in the producer, which goes on trying. To send it again then only
+    waits for it, so that no attempt adds a record.
+
     ``signer`` None: commands carry no token. ``token_claims`` are added to each token.
     """
 
@@ -98,11 +106,18 @@ class PublicationSender:
         self._signer = signer
         self._token_claims = token_claims
         self._producer: AIOKafkaProducer | None = None
+        self._has_failed = False
+        # By command id: when it was handed to the producer, by the monotonic clock, and what waits for the brokers.
+        self._unacknowledged: dict[str, tuple[float, asyncio.Task[object]]] = {}
 
     async def start(self) -> None:
-        """Start the producer unless it runs. Raises KAFKA_ERRORS: no broker answers; nothing can be sent."""
-        if self._producer is not None:
+        """Start the producer unless it runs and has not failed.
+
+        Raises KAFKA_ERRORS: no broker answers; nothing can be sent.
+        """
+        if self._producer is not None and not self._has_failed:
             return
+        await self.close()
         producer = failpoints.arm(
             AIOKafkaProducer(
                 **client_options(self._bootstrap),
@@ -116,20 +131,40 @@ class PublicationSender:
         try:
             await producer.start()
         except BaseException:
-            await _stop(producer)
+            await _close(producer)
             raise
-        self._producer = producer
+        self._producer, self._has_failed = producer, False
 
     async def send(self, schedule: Schedule) -> None:
         """Send the command of a schedule with the started producer, and wait until the brokers have it.
 
         Raises KAFKA_ERRORS: the record may have arrived; sending it again is harmless.
         """
-        assert self._producer is not None, "start() comes first"
+        handed_over_at, sending = self._unacknowledged.get(schedule.command_id, (0.0, None))
+        if sending is None or time.monotonic() >= handed_over_at + RENEW_SECONDS:
+            sending = self._hand_over(schedule)
+        await asyncio.shield(sending)
+
+    def _hand_over(self, schedule: Schedule) -> asyncio.Task[object]:
+        producer = self._producer
+        assert producer is not None, "start() comes first"
         value = build_command(schedule)
-        await self._producer.send_and_wait(
-            self._topic, value, key=str(schedule.course).encode(), headers=self._build_headers(schedule, value)
+        sending: asyncio.Task[object] = asyncio.create_task(
+            producer.send_and_wait(
+                self._topic, value, key=str(schedule.course).encode(), headers=self._build_headers(schedule, value)
+            )
         )
+        self._unacknowledged[schedule.command_id] = time.monotonic(), sending
+        sending.add_done_callback(functools.partial(self._on_sent, producer, schedule.command_id))
+        return sending
+
+    def _on_sent(self, producer: AIOKafkaProducer, command_id: str, sending: asyncio.Task[object]) -> None:
+        if self._unacknowledged.get(command_id, (0.0, None))[1] is sending:
+            del self._unacknowledged[command_id]
+        error = None if sending.cancelled() else sending.exception()
+        # After a timeout nothing was sent. Any other error may leave a gap in the sequence numbers of a partition.
+        if error is not None and not isinstance(error, KafkaTimeoutError) and producer is self._producer:
+            self._has_failed = True
 
     def _build_headers(self, schedule: Schedule, value: bytes) -> list[tuple[str, bytes]]:
         headers = [("content-type", b"application/json")]
@@ -148,9 +183,9 @@ class PublicationSender:
         """Close the producer; ``start`` makes a new one."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _stop(producer)
+            await _close(producer)
 
 
-async def _stop(producer: AIOKafkaProducer) -> None:
+async def _close(producer: AIOKafkaProducer) -> None:
     with contextlib.suppress(*KAFKA_ERRORS):
-        await asyncio.wait_for(producer.stop(), CLOSE_SECONDS_MAX)
+        await close_producer(producer, FLUSH_SECONDS_MAX)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 _REASONS: Mapping[str, tuple[str, ...]] = {
     "waits for our own tasks, threads or time": (
         "asyncio.gather",
+        "asyncio.shield",
         "asyncio.sleep",
         "asyncio.timeout",
         "asyncio.to_thread",
         "asyncio.wait",
-        "asyncio.wait_for",
         "kafka_timeout",
         "meter.give_way",
         "next_task",

@@ -58,7 +58,7 @@ BELOW |= {"scheduler.connection.fetch"}
 # The monitor's two blocks surround its checks.
 BELOW |= {"monitor.postgresql", "monitor.kafka"}
 # close_producer ends with it.
-BELOW |= {"relay.producer.stop"}
+BELOW |= {"relay.producer.stop", "scheduler.producer.stop"}
 PASSED_ON = {*CLIENTS, "connection"}
 
 

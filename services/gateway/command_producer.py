@@ -35,7 +35,10 @@ FLUSH_FAILED_SECONDS_MAX = 0.5
 FLUSH_SECONDS_MAX = 3.0
 REPLACE_SECONDS_MAX = 2.0
 IN_FLIGHT_MAX = 5_000
+# So long a command that arrived late, or perhaps never will, is called pending until its verdict is found.
+UNDECIDED_SECONDS = 60.0
 REJECTED_BY_BROKER_ERRORS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+NOT_SENT_ERRORS = (*REJECTED_BY_BROKER_ERRORS, ProducerClosed)
 
 
 class NotSent(Exception):
@@ -64,6 +67,7 @@ class CommandProducer:
         self.topic = topic
         self.problem: str | None = "starting"
         self.in_flight: set[str] = set()
+        self._undecided: set[str] = set()
         self._producer: AIOKafkaProducer | None = None
         self._started, self._broken = asyncio.Event(), asyncio.Event()
 
@@ -146,7 +150,20 @@ class CommandProducer:
             raise NotSent(f"Kafka did not accept the command: {type(error).__name__}") from None
         self.in_flight.add(record.command_id)
         acknowledgement.add_done_callback(functools.partial(self._on_acknowledged, producer, record.command_id))
-        return await self._wait_for_acknowledgement(acknowledgement, timeout_seconds, sent_at)
+        coordinates = await self._wait_for_acknowledgement(acknowledgement, timeout_seconds, sent_at)
+        if coordinates is None:
+            self._undecided.add(record.command_id)
+            acknowledgement.add_done_callback(functools.partial(self._forget_undecided, record.command_id))
+        return coordinates
+
+    def is_pending(self, command_id: str) -> bool:
+        """Return whether a command may still be decided, of those that were sent and have no known coordinates."""
+        return command_id in self.in_flight or command_id in self._undecided
+
+    def _forget_undecided(self, command_id: str, acknowledgement: "asyncio.Future[object]") -> None:
+        error = None if acknowledgement.cancelled() else acknowledgement.exception()
+        seconds = 0.0 if isinstance(error, NOT_SENT_ERRORS) else UNDECIDED_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self._undecided.discard, command_id)
 
     def _on_acknowledged(
         self, producer: AIOKafkaProducer, command_id: str, acknowledgement: "asyncio.Future[object]"

@@ -132,7 +132,7 @@ async def _find_verdict(
 
 async def _is_pending(dependencies: Dependencies, caller: Caller, command_id: str, place: PendingPlace | None) -> bool:
     if place is None:
-        return command_id in dependencies.producer.in_flight
+        return dependencies.producer.is_pending(command_id)
     if not await dependencies.pending_places.was_told(caller, command_id, place):
         return False
     if place.coordinates is None:

@@ -9,6 +9,7 @@ import pytest
 from aiokafka.errors import NotEnoughReplicasError, OutOfOrderSequenceNumber
 from aiokafka.partitioner import DefaultPartitioner
 
+from services.gateway import command_producer
 from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
 from services.runtime.health import Health
 from tests.fixtures.process_runner import wait_until
@@ -64,9 +65,10 @@ async def test_replaced_producer_sends_nothing_after_its_successor_began() -> No
     async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
         broker.refusals = {STUCK: NotEnoughReplicasError, OTHER: OutOfOrderSequenceNumber}
         old_connections = set(broker.connections)
-        assert await producer.send(build_record(STUCK, b"5"), PENDING_SECONDS) is None
+        sent, queued = build_record(STUCK, b"5"), build_record(STUCK, b"6")
+        assert await producer.send(sent, PENDING_SECONDS) is None
         await wait_until(lambda: broker.refused[STUCK], "the grade was sent")
-        queued = asyncio.create_task(producer.send(build_record(STUCK, b"6"), ACKNOWLEDGED_SECONDS_MAX))
+        queueing = asyncio.create_task(producer.send(queued, ACKNOWLEDGED_SECONDS_MAX))
 
         assert await producer.send(build_record(OTHER, b"failing"), ACKNOWLEDGED_SECONDS_MAX) is None
         broker.refusals = {STUCK: NotEnoughReplicasError}
@@ -77,5 +79,19 @@ async def test_replaced_producer_sends_nothing_after_its_successor_began() -> No
         await wait_until(lambda: not old_connections & broker.connections, "the old producer has disconnected", 5)
         assert broker.values[STUCK] == [b"7"]
         with pytest.raises(NotSent):
-            await queued
+            await queueing
+        assert [producer.is_pending(record.command_id) for record in (sent, queued)] == [True, False]
         assert (producer.in_flight, broker.producers_started) == (set(), 2)
+
+
+async def test_command_that_was_called_pending_stays_so_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_producer, "UNDECIDED_SECONDS", 0.5)
+    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
+        broker.refusals[STUCK] = NotEnoughReplicasError
+        record = build_record(STUCK, b"7")
+        assert await producer.send(record, PENDING_SECONDS) is None
+        broker.refusals.clear()
+        await wait_until(lambda: not producer.in_flight, "the brokers acknowledge it")
+
+        assert producer.is_pending(record.command_id)
+        await wait_until(lambda: not producer.is_pending(record.command_id), "it is forgotten")

@@ -14,6 +14,7 @@ from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
     ProducerClosed,
     TopicAuthorizationFailedError,
 )
@@ -38,7 +39,7 @@ IN_FLIGHT_MAX = 5_000
 # So long a command that arrived late, or perhaps never will, is called pending until its verdict is found.
 UNDECIDED_SECONDS = 60.0
 REJECTED_BY_BROKER_ERRORS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
-NOT_SENT_ERRORS = (*REJECTED_BY_BROKER_ERRORS, ProducerClosed)
+NOT_SENT_ERRORS = (*REJECTED_BY_BROKER_ERRORS, OutOfOrderSequenceNumber, ProducerClosed)
 
 
 class NotSent(Exception):
@@ -196,6 +197,9 @@ class CommandProducer:
             raise NotSent(f"Kafka refused the command: {type(error).__name__}") from None
         except ProducerClosed:
             raise NotSent("the connection to Kafka was replaced before the command was sent") from None
+        except OutOfOrderSequenceNumber:
+            # An earlier record of the partition was refused. Had this one been written, its retry would be a duplicate.
+            raise NotSent("Kafka refused the command because it had refused an earlier one") from None
         except KAFKA_CLIENT_ERRORS:
             return None
         # The broker's timestamp lies between both clock readings.

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.errors import NotEnoughReplicasError, OutOfOrderSequenceNumber
+from aiokafka.errors import NotEnoughReplicasError, OutOfOrderSequenceNumber, UnknownError
 from aiokafka.partitioner import DefaultPartitioner
 
 from services.gateway import command_producer
@@ -63,7 +63,7 @@ async def test_partition_that_takes_no_records_stops_only_its_own_courses() -> N
 
 async def test_replaced_producer_sends_nothing_after_its_successor_began() -> None:
     async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
-        broker.refusals = {STUCK: NotEnoughReplicasError, OTHER: OutOfOrderSequenceNumber}
+        broker.refusals = {STUCK: NotEnoughReplicasError, OTHER: UnknownError}
         old_connections = set(broker.connections)
         sent, queued = build_record(STUCK, b"5"), build_record(STUCK, b"6")
         assert await producer.send(sent, PENDING_SECONDS) is None
@@ -95,3 +95,16 @@ async def test_command_that_was_called_pending_stays_so_when_it_arrives(monkeypa
 
         assert producer.is_pending(record.command_id)
         await wait_until(lambda: not producer.is_pending(record.command_id), "it is forgotten")
+
+
+async def test_command_that_follows_a_refused_one_is_not_called_pending() -> None:
+    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
+        broker.refusals[STUCK] = OutOfOrderSequenceNumber
+        record = build_record(STUCK, b"7")
+        with pytest.raises(NotSent, match="refused an earlier one"):
+            await producer.send(record, ACKNOWLEDGED_SECONDS_MAX)
+        broker.refusals.clear()
+
+        assert not producer.is_pending(record.command_id)
+        assert await producer.send(record, ACKNOWLEDGED_SECONDS_MAX) == (STUCK, 0)
+        assert broker.producers_started == 2

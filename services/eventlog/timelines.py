@@ -30,10 +30,17 @@ UNTOLD_ERRORS = (
 
 
 class SeenTimelines:
-    """The highest timeline that this process has seen of each database system."""
+    """The highest timeline that this process has seen of each database system.
+
+    ``changes`` counts how often a new connection was to another system or timeline than the one before. What was read
+    over earlier ones may be gone from the log: a failover or a restore may have lost its last commits. Servers that are
+    refused do not count.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self._highest: dict[int, int] = {}
+        self._last: tuple[int, int] | None = None
 
     async def check(self, connection: "asyncpg.Connection[Any]") -> None:
         """Note the timeline of a connection's server, unless it does not tell. Raises FormerPrimary."""
@@ -50,6 +57,9 @@ class SeenTimelines:
         self._highest[system] = highest
         if timeline < highest:
             raise FormerPrimary(timeline, highest)
+        if self._last not in (None, (system, timeline)):
+            self.changes += 1
+        self._last = system, timeline
 
 
 seen_timelines = SeenTimelines()

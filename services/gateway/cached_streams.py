@@ -39,6 +39,11 @@ class CachedStreams:
         """Yield the streams, the least recently read first. They may be dropped meanwhile."""
         return iter([entry.loaded_stream for entry in self._entries.values()])
 
+    def clear(self) -> None:
+        """Drop all streams."""
+        for loaded_stream in self:
+            self.drop(get_key(loaded_stream.stream))
+
     def get(self, key: StreamKey) -> LoadedStream | None:
         """Return a stream, and count it as just read; None if it is not cached."""
         entry = self._entries.get(key)

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Sequence
 from datetime import datetime
 
 from services.eventlog.aggregates import LoadedStream, apply_events, load_as_of
 from services.eventlog.stream_reader import StreamReader
+from services.eventlog.timelines import seen_timelines
 from services.gateway.cached_streams import CachedStreams, StreamKey, get_key
 from services.gateway.metrics import METRICS
 from services.moderation.assignment import Assignment
@@ -20,7 +22,8 @@ PAST_LOADS_MAX = 4
 class StateCache:
     """The cache. Every read queries the primary for new events, so that no answer is older than a verdict.
 
-    A state is valid until the next ``await``: another request may update it. ``bytes_max``: the approximate memory
+    A state is valid until the next ``await``: another request may update it. No state outlives a failover or a restore:
+    the log may have lost the events that it was folded from. ``bytes_max``: the approximate memory
     above which the least recently read states are dropped.
     """
 
@@ -29,15 +32,19 @@ class StateCache:
         self.streams = CachedStreams(bytes_max)
         self._load_tasks: dict[StreamKey, asyncio.Task[LoadedStream | None]] = {}
         self._past_loads = asyncio.Semaphore(PAST_LOADS_MAX)
+        self._log = seen_timelines.changes
 
     async def get_course(self, root_account: int, course_id: int) -> Course | None:
         """Return the current course, None if there is none."""
-        loaded_stream = await self._get_stream((root_account, "course", course_id))
-        if loaded_stream is None:
-            return None
-        await self._catch_up([loaded_stream])
-        assert isinstance(loaded_stream.state, Course)
-        return loaded_stream.state
+        while True:
+            log = self._drop_lost_states()
+            loaded_stream = await self._get_stream((root_account, "course", course_id))
+            if loaded_stream is None:
+                return None
+            await self._catch_up([loaded_stream])
+            if log == seen_timelines.changes:
+                assert isinstance(loaded_stream.state, Course)
+                return loaded_stream.state
 
     def find_cached_course_of_user(self, root_account: int, user_id: int) -> Course | None:
         """Return a cached course that knows the user, as of its last read."""
@@ -52,6 +59,7 @@ class StateCache:
     ) -> tuple[Course, Assignment] | None:
         """Return the current assignment and its course; None if there is none or it belongs to another course."""
         while True:
+            log = self._drop_lost_states()
             assignment_stream = await self._get_stream((root_account, "assignment", assignment_id))
             if assignment_stream is None or (course_id is not None and assignment_stream.stream.course != course_id):
                 return None
@@ -59,6 +67,8 @@ class StateCache:
             if course_stream is None:
                 return None
             await self._catch_up([course_stream, assignment_stream])
+            if log != seen_timelines.changes:
+                continue
             course, assignment = course_stream.state, assignment_stream.state
             assert isinstance(course, Course)
             assert isinstance(assignment, Assignment)
@@ -77,6 +87,17 @@ class StateCache:
             METRICS.events_folded.inc(sum(state.version for state in course_and_assignment))
         return course_and_assignment
 
+    def _drop_lost_states(self) -> int:
+        """Drop all states if PostgreSQL has failed over or was restored; return which log is read now.
+
+        A read that began before must be repeated: compare this number with the one after the read.
+        """
+        if self._log != seen_timelines.changes:
+            self._log = seen_timelines.changes
+            self._load_tasks.clear()
+            self.streams.clear()
+        return self._log
+
     async def _get_stream(self, key: StreamKey) -> LoadedStream | None:
         loaded_stream = self.streams.get(key)
         if loaded_stream is not None:
@@ -84,11 +105,16 @@ class StateCache:
         load_task = self._load_tasks.get(key)
         if load_task is None:
             load_task = self._load_tasks[key] = asyncio.create_task(self._load(key))
-            load_task.add_done_callback(lambda _: self._load_tasks.pop(key, None))
+            load_task.add_done_callback(functools.partial(self._forget_load, key))
         # A cancelled request must not cancel the load for others.
         return await asyncio.shield(load_task)
 
+    def _forget_load(self, key: StreamKey, load_task: "asyncio.Task[LoadedStream | None]") -> None:
+        if self._load_tasks.get(key) is load_task:
+            del self._load_tasks[key]
+
     async def _load(self, key: StreamKey) -> LoadedStream | None:
+        log = seen_timelines.changes
         root_account, kind, entity_id = key
         course, assignment = (entity_id, None) if kind == "course" else (None, entity_id)
         streams = await self.reader.streams(root_account, course, assignment)
@@ -98,7 +124,8 @@ class StateCache:
         erasures_until = await self.reader.course_head(root_account, streams[0].course)
         loaded_stream = LoadedStream(streams[0], erasures_until=erasures_until)
         await self._read_new([loaded_stream])
-        self.streams.put(loaded_stream)
+        if log == seen_timelines.changes:
+            self.streams.put(loaded_stream)
         self._report_size()
         return loaded_stream
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from services.eventlog.timelines import seen_timelines
 from services.moderation import ids
 from services.moderation.assignment import Assignment, ProvisionalGrade
 from services.moderation.course import Course
@@ -19,7 +20,7 @@ ROW_BYTES = 400
 
 
 class CachedRow(NamedTuple):
-    """``key``: revision, settings and last erasure of which the row is. ``size``: the memory that it takes."""
+    """``key``: log, revision, settings and last erasure of which the row is. ``size``: the memory that it takes."""
 
     key: tuple[int, ...]
     encoded: orjson.Fragment
@@ -61,10 +62,12 @@ class StateDocumentCache:
         self._rows_by_assignment.move_to_end(assignment.stream_number)
         # How a grade is written depends on the settings.
         grading_settings = settings_position(course, assignment)
+        # After a failover that lost commits an assignment may have other grades at the same revisions.
+        log = seen_timelines.changes
 
         def encode_grade(provisional_grade: ProvisionalGrade) -> orjson.Fragment:
             revision = assignment.submissions[provisional_grade.student_id].revision
-            cache_key = revision, grading_settings, course.erased_at_position
+            cache_key = log, revision, grading_settings, course.erased_at_position
             cached_row = rows.grades.get(provisional_grade.provisional_grade_id)
             if cached_row is None or cached_row.key != cache_key:
                 row = grade_row(course, assignment, provisional_grade)
@@ -75,7 +78,7 @@ class StateDocumentCache:
             # A generated id changes if the LMS assigns the same id to another student.
             submission_id = ids.submission_id(course, assignment, student_id)
             revision = assignment.submission(student_id).revision
-            cache_key = revision, grading_settings, submission_id, course.erased_at_position
+            cache_key = log, revision, grading_settings, submission_id, course.erased_at_position
             cached_row = rows.submissions.get(student_id)
             if cached_row is None or cached_row.key != cache_key:
                 row = submission_row(course, assignment, student_id)

@@ -1,5 +1,7 @@
 """A server on a lower timeline than one that was seen of the same database system is refused."""
 
+import contextlib
+
 import pytest
 
 from services.config.database import FormerPrimary
@@ -30,3 +32,13 @@ def test_promotions_restores_and_other_systems_are_accepted() -> None:
     timelines.note(8, 1)
     # A process that starts anew has seen nothing: it takes the server that an administrator went back to.
     SeenTimelines().note(7, 1)
+
+
+def test_changes_of_the_log_are_counted_without_refused_servers() -> None:
+    timelines, seen = SeenTimelines(), []
+    for system, timeline in ((7, 1), (7, 1), (7, 2), (7, 1), (7, 2), (8, 1)):
+        with contextlib.suppress(FormerPrimary):
+            timelines.note(system, timeline)
+        seen.append(timelines.changes)
+
+    assert seen == [0, 0, 1, 1, 1, 2]

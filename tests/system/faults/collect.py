@@ -24,6 +24,8 @@ def collect(installation: Installation, http: HttpLoad | None = None) -> Run:
     assert installation.reader is not None
     bootstrap, prefix = installation.bootstrap, installation.prefix
     url = installation.database_url
+    # Before the history, which notes what was served.
+    states = {} if http is None else read_states(http)
     return Run(
         history=list(installation.history.lines),
         readers={
@@ -37,7 +39,7 @@ def collect(installation: Installation, http: HttpLoad | None = None) -> Run:
         dead_letters=log_reader.read_dead_letters(url),
         schedules=log_reader.read_schedules(url),
         snapshots=[*installation.snapshots, installation.take_snapshot("end")],
-        states={} if http is None else read_states(http),
+        states=states,
         texts=read_texts(installation),
         tenant_canaries={str(number): [tenant_canary(number)] for number in (1, 2)},
         secrets=[SECRET],

@@ -54,7 +54,7 @@ async def two_handlers(
     """Create a system of its own, with two handlers and a relay."""
     async for system in create_system(bootstrap, new_database(), tmp_path_factory.mktemp("sequences")):
         for instance in ("first", "second"):
-            system.create_process("handler", HANDLER_INSTANCE=instance)
+            system.create_process("handler", HANDLER_INSTANCE=instance, HANDLER_SUBSCRIBERS="1")
         system.create_process("relay")
         for process in system.processes:
             process.start()

@@ -18,8 +18,8 @@ from services.eventlog.encryption import MasterKeyDiffers
 from services.eventlog.installation import Installation
 from services.eventlog.session import SessionModeRequired
 from services.eventlog.store import StreamNumbersBehind
+from services.handler.batch_transactions import BatchTransactions
 from services.handler.cache_share import CacheShare
-from services.handler.failing_records import process_up_to_failure
 from services.handler.faststream_adapter import RecordBatch
 from services.handler.log_session import LogSession, open_log_session, read_watermarks
 from services.handler.metrics import HandlerTelemetry, build_in_flight_records
@@ -46,8 +46,6 @@ COMMIT_SECONDS_MAX = 2
 # Another handler processed records of the batch or owns its partitions by now, or the log lost records processed
 # before it: fetch again instead of retrying.
 REFETCH_ERRORS = (ConcurrentAppend, *KAFKA_CLIENT_ERRORS)
-# So many refusals of appends in a row are no other writer's: the next one would be refused, too.
-REFUSED_APPENDS_MAX = 5
 Records = Sequence[ConsumerRecord[Any, Any]]
 
 
@@ -182,30 +180,37 @@ class CommandConsumer(ConsumerRebalanceListener):
             self.lag.finish_batch(() if self.session is None else self.session.position_tracker.stopped)
 
     async def _pause_if_refused_again(self) -> None:
+        """Pause longer each time that appends are refused in a row: two consumers may own a partition for a moment."""
         self._refused_appends += 1
-        if self._refused_appends >= REFUSED_APPENDS_MAX:
-            problem = "the log refuses the same records again and again: PostgreSQL's log names the constraint"
-            LOGGER.warning("%s; retrying in %s s", problem, RETRY_SECONDS[-1])
-            self.health.set_component_problem(self.name, problem)
-            await asyncio.sleep(RETRY_SECONDS[-1])
+        if self._refused_appends > 1:
+            pause = RETRY_SECONDS[min(self._refused_appends - 2, len(RETRY_SECONDS) - 1)]
+            if pause == RETRY_SECONDS[-1]:
+                # So many in a row are no other writer's: the next one would be refused, too.
+                problem = "the log refuses the same records again and again: PostgreSQL's log names the constraint"
+                LOGGER.warning("%s; retrying in %s s", problem, pause)
+                self.health.set_component_problem(self.name, problem)
+            await asyncio.sleep(pause)
 
     async def _process_batch(self, records: RecordBatch, consumer: AIOKafkaConsumer) -> None:
         session, started_at = await self._ensure_connected(), time.time()
         position_tracker = session.position_tracker
         new_records, watermarks = await position_tracker.filter_new(records, consumer)
+        transactions = BatchTransactions(
+            session, watermarks, started_at, self.telemetry, self.lag, lambda: self.is_revoking or self.stopping
+        )
         failing_records: Records = ()
         deferred_records: Records = ()
         if new_records:
             try:
-                deferred_records = await self._process(session, new_records, watermarks, started_at)
+                deferred_records = await transactions.process(new_records)
             except (*LOG_ERRORS, *REFETCH_ERRORS):
                 raise
             except Exception:
                 LOGGER.exception("a batch cannot be processed: processing its partitions one by one")
                 self.telemetry.record_failure()
                 new_records = [record for record in new_records if is_new(record.offset, watermarks[record.partition])]
-                failing_records, deferred_records = await self._process_per_partition(
-                    session, new_records, watermarks, started_at
+                failing_records, deferred_records = await transactions.process_partitions(
+                    new_records, (*LOG_ERRORS, *REFETCH_ERRORS)
                 )
         self.telemetry.record_redeliveries(position_tracker.redelivered_count)
         self.offset_committer.commit(consumer, position_tracker.offsets_to_commit(records))
@@ -217,50 +222,6 @@ class CommandConsumer(ConsumerRebalanceListener):
         if failing_records:
             self.health.heartbeat(self.name)
             await asyncio.sleep(RETRY_SECONDS[-1])
-
-    async def _process(
-        self, session: LogSession, new_records: Records, watermarks: dict[int, int], started_at: float
-    ) -> Records:
-        """Process records in transactions of a limited size; return those that are left for a later batch.
-
-        When a transaction reaches a limit, the partition with the most output in it waits for a later batch, so that
-        one customer's large commands do not delay other partitions.
-        """
-        deferred_records: list[ConsumerRecord[Any, Any]] = []
-        while new_records and not (deferred_records and (self.is_revoking or self.stopping)):
-            result = await session.processor.process(new_records, watermarks)
-            processed_records = new_records[: len(new_records) - len(result.deferred)]
-            session.position_tracker.advance(processed_records)
-            self.telemetry.record_batch(processed_records, result, started_at)
-            new_records = result.deferred
-            if new_records:
-                heaviest = result.heaviest_partition
-                deferred_records += [record for record in new_records if record.partition == heaviest]
-                new_records = [record for record in new_records if record.partition != heaviest]
-                self.lag.start_batch(build_in_flight_records((*new_records, *deferred_records)))
-                self.lag.mark_attempted()
-        return [*deferred_records, *new_records]
-
-    async def _process_per_partition(
-        self, session: LogSession, new_records: Records, watermarks: dict[int, int], started_at: float
-    ) -> tuple[Records, Records]:
-        """Process each partition's records separately; return those of failing partitions, and those left for later.
-
-        Of a failing partition the records before the failing one are processed.
-        """
-        failing_records: list[ConsumerRecord[Any, Any]] = []
-        deferred_records: list[ConsumerRecord[Any, Any]] = []
-
-        async def process(records: Records) -> Records:
-            return await self._process(session, records, watermarks, started_at)
-
-        for partition_records in group_by_partition(new_records).values():
-            failing, deferred = await process_up_to_failure(
-                process, partition_records, watermarks, (*LOG_ERRORS, *REFETCH_ERRORS)
-            )
-            failing_records += failing
-            deferred_records += deferred
-        return failing_records, deferred_records
 
     def _rewind(self, records: Records, consumer: AIOKafkaConsumer) -> None:
         """Seek back to these records, which were not processed; later records of their partitions follow them."""

@@ -1,15 +1,13 @@
 """The gateway's producer after the broker has refused a record."""
 
-import asyncio
 import uuid
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
+from services.gateway.command_producer import NotSent, ProducerRecord
 from services.kafka.client_options import client_options
-from services.runtime.health import Health
-from tests.fixtures.process_runner import wait_until
+from tests.fixtures.running_producer import run_producer
 from tests.fixtures.system import RUN_PREFIX
 
 RECORD_BYTES_MAX = 100_000
@@ -29,20 +27,14 @@ async def test_command_that_follows_a_refused_one_is_not_called_pending(bootstra
     """Its sequence number leaves a gap, for which the broker refuses it; a new producer sends the next one."""
     topic = f"{RUN_PREFIX}-refusals"
     await create_topic(bootstrap, topic)
-    producer = CommandProducer(bootstrap, topic, Health())
-    running = asyncio.create_task(producer.run())
+    async with run_producer(bootstrap, topic) as producer:
 
-    async def send(value: bytes) -> tuple[int, int] | None:
-        return await producer.send(ProducerRecord(str(uuid.uuid4()), 1_001, value, []), ACKNOWLEDGED_SECONDS_MAX)
+        async def send(value: bytes) -> tuple[int, int] | None:
+            return await producer.send(ProducerRecord(str(uuid.uuid4()), 1_001, value, []), ACKNOWLEDGED_SECONDS_MAX)
 
-    try:
-        await wait_until(lambda: producer.problem is None, "commands can be sent")
         assert await send(b"before") == (0, 0)
         for value in (b" " * 2 * RECORD_BYTES_MAX, b"follows"):
             with pytest.raises(NotSent, match="Kafka refused"):
                 await send(value)
 
         assert await send(b"afterwards") == (0, 1)
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)

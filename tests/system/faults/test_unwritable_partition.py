@@ -17,8 +17,8 @@ from services.gateway.command_producer import CommandProducer, NotSent, Producer
 from services.gateway.metrics import METRICS
 from services.kafka.client_options import client_options
 from services.kafka.topic_reader import read_to_end
-from services.runtime.health import Health
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.running_producer import run_producer
 
 ASSIGNMENT = [[1, 2], [1, 3], [2]]
 """The brokers of each partition; the second one is killed."""
@@ -55,18 +55,6 @@ async def topic(cluster: KafkaCluster) -> AsyncIterator[str]:
     yield name
     await asyncio.to_thread(cluster.start)
     await wait_until(lambda: asyncio.to_thread(cluster.is_in_sync), "all replicas are in sync")
-
-
-@contextlib.asynccontextmanager
-async def run_producer(cluster: KafkaCluster, topic: str) -> AsyncIterator[CommandProducer]:
-    producer = CommandProducer(cluster.address, topic, Health())
-    running = asyncio.create_task(producer.run())
-    try:
-        await wait_until(lambda: producer.problem is None, "commands can be sent")
-        yield producer
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 async def kill_second_broker(cluster: KafkaCluster, topic: str, producer: CommandProducer) -> None:
@@ -114,7 +102,7 @@ def count_replacements() -> float:
 
 async def test_partition_below_min_isr_stops_only_its_own_courses(cluster: KafkaCluster, topic: str) -> None:
     replacements = count_replacements()
-    async with run_producer(cluster, topic) as producer:
+    async with run_producer(cluster.address, topic) as producer:
         assert await send(producer, STUCK, b"before") == 0
         await kill_second_broker(cluster, topic, producer)
         assert await send(producer, STUCK, b"first", PENDING_SECONDS) is None
@@ -134,7 +122,7 @@ async def test_partition_below_min_isr_stops_only_its_own_courses(cluster: Kafka
 
 async def test_replaced_producer_sends_nothing_after_its_successor_began(cluster: KafkaCluster, topic: str) -> None:
     replacements = count_replacements()
-    async with run_producer(cluster, topic) as producer:
+    async with run_producer(cluster.address, topic) as producer:
         assert await send(producer, STUCK, b"before") == 0
         await kill_second_broker(cluster, topic, producer)
         assert await send(producer, STUCK, b"5", PENDING_SECONDS) is None

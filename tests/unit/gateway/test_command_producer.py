@@ -1,18 +1,16 @@
 """The gateway's producer while one partition takes no records, and when it is replaced."""
 
 import asyncio
-import contextlib
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka.errors import NotEnoughReplicasError, OutOfOrderSequenceNumber, UnknownError
 from aiokafka.partitioner import DefaultPartitioner
 
 from services.gateway import command_producer
-from services.gateway.command_producer import CommandProducer, NotSent, ProducerRecord
-from services.runtime.health import Health
+from services.gateway.command_producer import NotSent, ProducerRecord
 from tests.fixtures.process_runner import wait_until
+from tests.fixtures.running_producer import run_producer
 from tests.fixtures.small_broker import SmallBroker
 
 TOPIC = "commands"
@@ -28,20 +26,8 @@ def build_record(partition: int, value: bytes) -> ProducerRecord:
     return ProducerRecord(str(uuid.uuid4()), COURSES[partition], value, [])
 
 
-@contextlib.asynccontextmanager
-async def run_producer(broker: SmallBroker) -> AsyncIterator[CommandProducer]:
-    producer = CommandProducer(broker.address, TOPIC, Health())
-    running = asyncio.create_task(producer.run())
-    try:
-        await wait_until(lambda: producer.problem is None, "commands can be sent")
-        yield producer
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
 async def test_partition_that_takes_no_records_stops_only_its_own_courses() -> None:
-    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
+    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker.address, TOPIC) as producer:
         broker.refusals[STUCK] = NotEnoughReplicasError
         assert await producer.send(build_record(STUCK, b"first"), PENDING_SECONDS) is None
         values = [b"%d " % number * 500 for number in range(100, 130)]
@@ -62,7 +48,7 @@ async def test_partition_that_takes_no_records_stops_only_its_own_courses() -> N
 
 
 async def test_replaced_producer_sends_nothing_after_its_successor_began() -> None:
-    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
+    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker.address, TOPIC) as producer:
         broker.refusals = {STUCK: NotEnoughReplicasError, OTHER: UnknownError}
         old_connections = set(broker.connections)
         sent, queued = build_record(STUCK, b"5"), build_record(STUCK, b"6")
@@ -86,7 +72,7 @@ async def test_replaced_producer_sends_nothing_after_its_successor_began() -> No
 
 async def test_command_that_was_called_pending_stays_so_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_producer, "UNDECIDED_SECONDS", 0.5)
-    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
+    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker.address, TOPIC) as producer:
         broker.refusals[STUCK] = NotEnoughReplicasError
         record = build_record(STUCK, b"7")
         assert await producer.send(record, PENDING_SECONDS) is None
@@ -98,7 +84,7 @@ async def test_command_that_was_called_pending_stays_so_when_it_arrives(monkeypa
 
 
 async def test_command_that_follows_a_refused_one_is_not_called_pending() -> None:
-    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker) as producer:
+    async with SmallBroker(TOPIC, len(PARTITIONS)) as broker, run_producer(broker.address, TOPIC) as producer:
         broker.refusals[STUCK] = OutOfOrderSequenceNumber
         record = build_record(STUCK, b"7")
         with pytest.raises(NotSent, match="refused an earlier one"):

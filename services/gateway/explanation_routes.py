@@ -27,15 +27,18 @@ async def explanation(
     student_id: str,
 ) -> Response:
     """Explain a student's grade to a moderator or auditor; while students are hidden, by anonymous id."""
-    course, assignment = await load_assignment(dependencies, caller, assignment_id)
-    require_reader(course, assignment, caller)
-    if assignment.anonymizes_students(course):
-        student: int | None = resolve_anonymous_id(course, assignment, student_id)
-    else:
-        student = parse_local_id(dependencies, student_id)
-    sections = course.visible_sections(caller.user_id) if may_moderate(course, assignment, caller.user_id) else None
-    if student is None or not course.is_visible_student(student, sections, ALL_STATES):
-        raise not_found()
-    trail = await load_trail(dependencies.reader, assignment, student)
-    document = Explanation(course, assignment, caller.user_id).document(student, trail)
-    return json_response(request, document)
+    while True:
+        course, assignment = await load_assignment(dependencies, caller, assignment_id)
+        require_reader(course, assignment, caller)
+        if assignment.anonymizes_students(course):
+            student: int | None = resolve_anonymous_id(course, assignment, student_id)
+        else:
+            student = parse_local_id(dependencies, student_id)
+        sections = course.visible_sections(caller.user_id) if may_moderate(course, assignment, caller.user_id) else None
+        if student is None or not course.is_visible_student(student, sections, ALL_STATES):
+            raise not_found()
+        versions = course.version, assignment.version
+        trail = await load_trail(dependencies.reader, assignment, student)
+        # Another request may have changed the states meanwhile: who is hidden, and what the trail explains.
+        if versions == (course.version, assignment.version):
+            return json_response(request, Explanation(course, assignment, caller.user_id).document(student, trail))

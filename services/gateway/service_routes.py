@@ -136,7 +136,7 @@ async def _is_pending(dependencies: Dependencies, caller: Caller, command_id: st
     if not await dependencies.pending_places.was_told(caller, command_id, place):
         return False
     if place.coordinates is None:
-        return dependencies.pending_places.may_arrive(place)
+        return dependencies.pending_places.may_arrive(place) or dependencies.producer.is_pending(command_id)
     partition, offset = place.coordinates
     return await dependencies.reader.watermark(dependencies.commands_topic, partition) < offset
 
@@ -151,13 +151,18 @@ async def state(
     at: AsOfTime = None,
 ) -> Response:
     """Return an assignment's complete state, for auditors."""
-    course_and_assignment = await load_state(dependencies, caller, assignment_id, version, at)
+    until_version, until = parse_as_of(version, at)
     refused_with = None
-    if course_and_assignment[1].scheduled_publication is not None:
-        until_version, until = parse_as_of(version, at)
+    course_and_assignment = await load_state(dependencies, caller, assignment_id, version, at)
+    while (scheduled := course_and_assignment[1].scheduled_publication) is not None:
         refused_with = await find_refusal(
             dependencies.reader, course_and_assignment[1], version=until_version, at=until
         )
+        # Another request may have changed the states meanwhile, and a failover may have lost them.
+        course_and_assignment = await load_state(dependencies, caller, assignment_id, version, at)
+        if course_and_assignment[1].scheduled_publication == scheduled:
+            break
+        refused_with = None
     is_current = version is None and at is None and not wants_string_ids(request)
     return json_response(
         request,

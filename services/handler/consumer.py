@@ -17,7 +17,6 @@ from services.eventlog.clocks import ClocksDiffer
 from services.eventlog.encryption import MasterKeyDiffers
 from services.eventlog.installation import Installation
 from services.eventlog.session import SessionModeRequired
-from services.eventlog.store import StreamNumbersBehind
 from services.handler.batch_transactions import BatchTransactions
 from services.handler.cache_share import CacheShare
 from services.handler.faststream_adapter import RecordBatch
@@ -38,7 +37,7 @@ LOGGER = logging.getLogger("handler")
 # The log is unavailable: retry with backoff.
 # MasterKeyDiffers: another process has made a master key the log's since this one started. A single key that cannot be
 # unwrapped is no such error: it stops its partition only.
-EXPLAINED_ERRORS = (ClocksDiffer, MasterKeyDiffers, SessionModeRequired, StreamNumbersBehind)
+EXPLAINED_ERRORS = (ClocksDiffer, MasterKeyDiffers, SessionModeRequired)
 LOG_ERRORS = (*POSTGRES_ERRORS, *EXPLAINED_ERRORS)
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DRAIN_SECONDS_MAX = 10
@@ -235,8 +234,8 @@ class CommandConsumer(ConsumerRebalanceListener):
             return None
         partitions = ", ".join(map(str, sorted(self.failing_partitions)))
         return (
-            f"partition {partitions} cannot be processed: a bug, events that newer code wrote, or a key that another"
-            " master key wraps (see the log)"
+            f"partition {partitions} cannot be processed: a bug, events that newer code wrote, a key that another"
+            " master key wraps, or a sequence of PostgreSQL that is behind (see the log)"
         )
 
     async def _mark_acked(self, message: KafkaMessage) -> None:

@@ -53,8 +53,9 @@ def _end_agreed_selection(assignment: Assignment, final_grade: ProvisionalGrade)
     """End an adjudication's hold on a selection, because a final grade was entered or cleared by hand.
 
     The selection of another grade lapses: it is not what the moderator decided. That of the final grade itself becomes
-    one by hand, and lapses if the grade was cleared: nothing of what was agreed is left. To clear a final grade that is
-    not selected decides nothing. A selection that stands as if by hand, because the assignment has no policy, becomes
+    one by hand, and lapses if the grade was cleared: nothing of what was agreed is left. An excusal leaves it selected,
+    blank as it is: that is what the moderator decided. To clear a final grade that is not selected decides nothing. A
+    selection that stands as if by hand, because the assignment has no policy, becomes
     one by hand.
     """
     selection = assignment.selections.get(final_grade.student_id)
@@ -64,7 +65,8 @@ def _end_agreed_selection(assignment: Assignment, final_grade: ProvisionalGrade)
     is_cleared = final_grade.score is None
     if is_cleared and not is_selected:
         return
-    if assignment.adjudication is not None and is_cleared == is_selected:
+    is_excused = assignment.submission(final_grade.student_id).excused
+    if assignment.adjudication is not None and is_cleared == is_selected and not is_excused:
         del assignment.selections[final_grade.student_id]
     else:
         selection.by_adjudication = False

@@ -11,6 +11,7 @@ from services.moderation.events import (
     ProvisionalGradeCreated,
     ProvisionalGradeSelected,
     ProvisionalGradeUpdated,
+    SubmissionUpdated,
 )
 from services.moderation.grade_conversion import format_number
 
@@ -69,22 +70,25 @@ def describe_lapse(final_grade_id: int, events: Sequence[AssignmentEvent]) -> st
     score: Decimal | None = None
     entry_index: int | None = None
     selection_index: int | None = None
+    is_excused = False
     for index, event in enumerate(events):
         match event:
             case ProvisionalGradeAdjudicated() if event.outcome != "kept":
                 agreed_id, reason = event.provisional_grade_id if event.outcome == "agreed" else None, None
                 entry_index = index + 1 if event.records_final else None
                 selection_index = index + 1 + event.records_final if event.selects else None
+            case SubmissionUpdated():
+                is_excused = event.changes["excused"][1]
             case ProvisionalGradeSelected() if index != selection_index:
                 agreed_id, reason = None, None
             case _ if is_entry(event) and event.provisional_grade_id == final_grade_id:
                 score = _entered_score(event, score)
                 if index == entry_index or agreed_id is None:
                     continue
-                if (agreed_id == final_grade_id) == (score is None):
+                if (agreed_id == final_grade_id) == (score is None) and not is_excused:
                     done = "the final grade was cleared" if score is None else "a final grade was entered by hand"
                     agreed_id, reason = None, f"the agreed selection ended when {done}"
-                elif score is not None:
+                elif score is not None or agreed_id == final_grade_id:
                     agreed_id = None
     return reason
 

@@ -36,6 +36,8 @@ IDLE_SECONDS_MAX = 0.1
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STEP_BACK_FACTOR = 6
 """For this many times its pause, other relays give no lanes to a relay that failed: it would return them at once."""
+ROW_PROBLEM_SECONDS = 40.0
+"""How long a relay that failed at a row is not ready while others work on the lane: longer than it steps back."""
 LOG_CHECK_SECONDS = 5.0
 """How often the log's last published records are compared while the relay runs."""
 
@@ -66,6 +68,7 @@ class Lane:
         self._is_abandoned = False
         self._retry_at = 0.0
         self._consecutive_failures = 0
+        self._row_problem_until = 0.0
         self._has_producer_failed = False
         self._log_checked_at = 0.0
         self._set_problem("starting")
@@ -112,8 +115,12 @@ class Lane:
             await asyncio.gather(self.task, return_exceptions=True)
 
     def stand_by(self) -> None:
-        """Stand by, and be ready, while another relay works on the lane."""
-        self._set_problem(None)
+        """Stand by, and be ready, while another relay works on the lane.
+
+        A relay that has failed at a row of it is ready again only some time after: the other one may fail there, too.
+        """
+        if time.monotonic() >= self._row_problem_until:
+            self._set_problem(None)
         self.telemetry.mark_standby(self.lane)
 
     async def _work(self) -> None:
@@ -135,8 +142,7 @@ class Lane:
         except (OperatorRequired, SettingsError) as error:  # SettingsError: a key that another master key wraps.
             if self.problem != str(error):
                 LOGGER.error("%s", error, extra={"lane": self.lane})
-            self._set_problem(str(error))
-            self._step_back(RETRY_SECONDS[-1])
+            self._stop_at_row(str(error))
         except Exception as error:
             # A row that cannot be read or mapped: the rows of other lanes can.
             problem = (
@@ -145,10 +151,21 @@ class Lane:
             )
             if self.problem != problem:
                 LOGGER.exception("%s", problem, extra={"lane": self.lane})
-            self._set_problem(problem)
-            self._step_back(RETRY_SECONDS[-1])
+            self._stop_at_row(problem)
         finally:
             self.health.forget(self.name)
+
+    def _stop_at_row(self, problem: str) -> None:
+        """Retry after a pause. Other relays may try before, but only after the first failure.
+
+        If they fail, too, stepping back further would keep this one from taking over the lanes of a relay that hangs.
+        """
+        pause = RETRY_SECONDS[-1]
+        if self.problem != problem:
+            self._step_back(pause)
+        self._set_problem(problem)
+        self._retry_at = time.monotonic() + pause
+        self._row_problem_until = time.monotonic() + ROW_PROBLEM_SECONDS
 
     def _step_back(self, pause: float) -> None:
         self._consecutive_failures += 1
@@ -161,6 +178,7 @@ class Lane:
 
     def _clear_problem(self) -> None:
         """Be ready once rows were read and published: the row that ended the previous session may be the next one."""
+        self._row_problem_until = 0.0
         if self.problem is not None:
             self._set_problem(None)
 

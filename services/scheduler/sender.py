@@ -184,6 +184,10 @@ class PublicationSender:
         producer, self._producer = self._producer, None
         if producer is not None:
             await _close(producer)
+        # A command that waits for the topic's metadata waits for ever now: its producer asks for none any more.
+        unacknowledged, self._unacknowledged = self._unacknowledged, {}
+        for _, sending in unacknowledged.values():
+            sending.cancel()
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

@@ -143,19 +143,19 @@ class ReferenceModel(ReferenceSchedules):
         mark.first_step = mark.first_step or self.step
         self.entering.add(actor)
         if final and student in self.by_policy:
-            self._end_agreed_choice(mark)
+            self._end_agreed_choice(mark, excused)
         return self.gradebook.excuse(student, excused, actor, at) if moderates else []
 
-    def _end_agreed_choice(self, final: Mark) -> None:
+    def _end_agreed_choice(self, final: Mark, excused: bool) -> None:
         """A final grade by hand ends what a policy chose; without a policy that stands as if chosen by hand.
 
-        Clearing one ends only the choice of that grade.
+        Clearing one ends only the choice of that grade, and an excusal leaves that as one by hand.
         """
         is_chosen = self.choices[final.student] == final.number
         if final.score is None and not is_chosen:
             return
         self.by_policy.discard(final.student)
-        keeps_choice = is_chosen and final.score is not None
+        keeps_choice = is_chosen and (final.score is not None or excused)
         if self.agreement is not None and not keeps_choice:
             del self.choices[final.student]
 

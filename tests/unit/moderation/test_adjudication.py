@@ -276,6 +276,20 @@ def test_cleared_final_grade_ends_its_agreed_selection_and_is_agreed_again() -> 
     assert memory.replay().snapshot() == memory.snapshot()
 
 
+def test_excusal_through_an_agreed_final_grade_leaves_the_class_publishable() -> None:
+    memory = adjudicated_course()
+    memory.grade(TA1, ANN, 7)
+    memory.grade(TA2, ANN, 8)
+    recorded = row(adjudicate(memory), ANN)["provisional_grade_id"]
+    memory.grade(FINAL_GRADER, ANN, excuse=True, final=True)
+    assert memory.selections()[ANN] == recorded
+    assert row(adjudicate(memory), ANN)["outcome"] == "kept"
+    memory.publish()
+    submission = memory.get_submission(ANN)
+    assert (submission["excused"], submission["score"]) == (True, None)
+    assert memory.replay().snapshot() == memory.snapshot()
+
+
 def test_final_grade_that_was_given_by_hand_and_cleared_decides_nothing() -> None:
     memory = adjudicated_course()
     memory.grade(TA1, ANN, 7)

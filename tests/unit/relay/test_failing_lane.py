@@ -58,3 +58,13 @@ async def test_lane_with_a_row_that_cannot_be_published_steps_back_and_says_why(
     assert reason.startswith("lane 0 cannot publish its next records")
     assert cause in reason
     assert "a name" not in reason
+    # With two relays the other one tries meanwhile, and perhaps fails in the same way.
+    failing.stand_by()
+    assert health.not_ready_reason() == reason
+    monkeypatch.setattr(lane_module, "ROW_PROBLEM_SECONDS", 0.0)
+    failing.steps_back_until = 0.0
+    failing.start()
+    await failing.task
+    assert failing.steps_back_until == 0.0
+    failing.stand_by()
+    assert health.not_ready_reason() is None

@@ -90,3 +90,17 @@ async def test_failed_producer_is_replaced_and_sends_nothing_more(
         broker.refusals.clear()
         assert (await send(publications, STUCK)).sent.keys() == {str(STUCK)}
         assert len(broker.values[STUCK]) == 1
+
+
+async def test_command_that_waits_for_the_topic_is_sent_by_the_next_producer(
+    broker: SmallBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_sender(broker, monkeypatch) as publications:
+        broker.knows_topic = False
+        result = await send(publications, OTHER)
+        assert (set(result.sent), type(result.error)) == (set(), KafkaTimeoutError)
+        await publications.close()
+        broker.knows_topic = True
+        monkeypatch.setattr(sender, "LAST_SECONDS_MAX", 10.0)
+
+        assert (await send(publications, OTHER)).sent.keys() == {str(OTHER)}

@@ -158,7 +158,9 @@ async def state(
         refused_with = await find_refusal(
             dependencies.reader, course_and_assignment[1], version=until_version, at=until
         )
-        # Another request may have changed the states meanwhile, and a failover may have lost them.
+        if until_version is not None or until is not None:
+            break
+        # Another request may have changed the current states meanwhile, and a failover may have lost them.
         course_and_assignment = await load_state(dependencies, caller, assignment_id, version, at)
         if course_and_assignment[1].scheduled_publication == scheduled:
             break

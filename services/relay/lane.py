@@ -120,7 +120,7 @@ class Lane:
         A relay that has failed at a row of it is ready again only some time after: the other one may fail there, too.
         """
         if time.monotonic() >= self._row_problem_until:
-            self._set_problem(None)
+            self._clear_problem()
         self.telemetry.mark_standby(self.lane)
 
     async def _work(self) -> None:
@@ -177,7 +177,7 @@ class Lane:
         self.health.set_component_problem(self.name, problem)
 
     def _clear_problem(self) -> None:
-        """Be ready once rows were read and published: the row that ended the previous session may be the next one."""
+        """Be ready. After a failure at a row only once rows were read and published: it may be the next one."""
         self._row_problem_until = 0.0
         if self.problem is not None:
             self._set_problem(None)
@@ -199,6 +199,8 @@ class Lane:
             try:
                 builder = await self._take_over(publisher, history)
                 LOGGER.info("publishing has started", extra={"lane": self.lane})
+                if not self._row_problem_until:
+                    self._clear_problem()
                 await self._relay_transactions(builder, publisher, history, connection)
                 self._has_producer_failed = False
             finally:

@@ -35,14 +35,21 @@ def _read_clone_id() -> str:
 
 
 CLONE_ID = _read_clone_id()
+_given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a free port on 127.0.0.1, outside the range of ephemeral ports."""
+    """Return a free port on 127.0.0.1, outside the range of ephemeral ports, and never twice in a process.
+
+    What it was given for listens only later: a broker with the same port for two listeners does not start.
+    """
     while True:
         port = random.SystemRandom().randrange(*PORT_RANGE)
+        if port in _given_ports:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given_ports.add(port)
             return port
 
 

@@ -12,6 +12,9 @@ EXPECTED_SKIPS: Mapping[str, str] = {
         "No package has kube-apiserver, and to build it takes 20 minutes; test_chart.py validates the same resources by"
         " the schemas of Kubernetes."
     ),
+    r", cannot be run \(this clone has no commit ": (
+        "A shallow clone ends before the last release, and cannot fetch it without the repository that it came from."
+    ),
 }
 """By pattern of the line with their reason: tests that may be skipped, and why. Everything else can be installed."""
 

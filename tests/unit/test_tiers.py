@@ -6,6 +6,7 @@ import pytest
 
 from tests import tiers
 from tests.skips import EXPECTED_SKIPS, find_unexpected_skips
+from tests.system.upgrades.versions import VARIABLE, Unavailable, checkout_previous_version
 from tests.tiers import TIERS, UNIT_OPTIONS, Tier, pytest_tier, run_concurrently
 
 NO_TIMEOUT = "tests/integration/eventlog/test_migrate.py:157: PostgreSQL 15 has no transaction_timeout"
@@ -14,7 +15,17 @@ NO_ENGINE = "tests/system/containers/conftest.py:37: no container engine runs he
 
 def test_expected_skips_are_no_finding() -> None:
     no_server = "SKIPPED [9] test_api_server.py:27: no API server checked the chart, because etcd is not on PATH"
-    assert list(find_unexpected_skips([f"SKIPPED [2] {NO_TIMEOUT}", no_server, "5 passed, 11 skipped"], 11)) == []
+    shallow = f"SKIPPED [1] test_side_by_side.py:45: {describe_missing_commit()}"
+    lines = [f"SKIPPED [2] {NO_TIMEOUT}", no_server, shallow, "5 passed, 12 skipped"]
+    assert list(find_unexpected_skips(lines, 12)) == []
+
+
+def describe_missing_commit() -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "0" * 40)
+        with pytest.raises(Unavailable) as missing:
+            checkout_previous_version()
+    return str(missing.value)
 
 
 @pytest.mark.parametrize(

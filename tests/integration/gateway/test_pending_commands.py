@@ -112,7 +112,13 @@ async def test_unacknowledged_command_is_pending_at_every_gateway_until_it_canno
 ) -> None:
     connection, command_id, now = await asyncpg.connect(database_url), str(uuid.uuid4()), [1_000.0]
     sender, another = (PendingPlaces(connection, lambda: now[0]) for _ in range(2))  # type: ignore[arg-type]
-    parts: Any = SimpleNamespace(reader=StreamReader(connection), commands_topic=TOPIC, pending_places=another)
+    held_by_producer: set[str] = set()
+    parts: Any = SimpleNamespace(
+        reader=StreamReader(connection),
+        commands_topic=TOPIC,
+        pending_places=another,
+        producer=SimpleNamespace(is_pending=held_by_producer.__contains__),
+    )
     request = Request({"type": "http", "headers": [], "method": "GET", "path": "/"})
     await sender.load_key()
     told = sender.sign(GRADER, command_id, None)
@@ -129,5 +135,8 @@ async def test_unacknowledged_command_is_pending_at_every_gateway_until_it_canno
         assert await status(told.replace("-1600-", "-9999-")) == 404
         now[0] += ARRIVAL_SECONDS_MAX
         assert await status(told) == 404
+        # The gateway that sent it still holds it.
+        held_by_producer.add(command_id)
+        assert await status(told) == 202
     finally:
         await connection.close()

@@ -2,7 +2,7 @@
 
 A promotion raises PostgreSQL's timeline, and a restore to a time ends in one. A server on a lower timeline than a
 process has seen of the same database system is therefore one that was left, and what it decides would be lost with it.
-A system that was initialized anew (pg_upgrade, a dump that is loaded) has another identifier and starts again at 1.
+A new database system (pg_upgrade, a dump that is loaded) has another identifier and starts at timeline 1.
 
 The memory is the process's own. One that starts while the former primary answers, or still has a connection to it,
 knows no higher timeline: only stopping that server for good protects from it (deploy/docs/running.md).

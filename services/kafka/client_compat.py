@@ -52,7 +52,7 @@ def _cancel_requests(producer: AIOKafkaProducer) -> list[asyncio.Task[Any]]:
 
 
 def _fail_records(producer: AIOKafkaProducer) -> None:
-    """Let nobody wait for records that are not sent any more; aiokafka leaves their futures pending."""
+    """Fail the records that are not sent any more; aiokafka leaves their futures pending."""
     accumulator = producer._message_accumulator
     accumulator._exception = ProducerClosed("the producer was closed")
     queued = [batch for batches in accumulator._batches.values() for batch in batches]

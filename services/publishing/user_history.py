@@ -91,7 +91,7 @@ class UserHistory:
     async def _extend(self, key: tuple[int, int], histories: UserHistories, after: int, until: int) -> None:
         """Fold a course's updates between two positions into its histories.
 
-        Those begin anew if a person was erased after a part of them was read: rows that are published ahead of
+        All are read again if a person was erased after a part of them was read: rows that are published ahead of
         ``events`` do not pass the erasure itself.
         """
         erased_at = 0
